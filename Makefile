@@ -1,0 +1,39 @@
+# The whole developer surface. `make help` lists it.
+# Python 3.13 is found on PATH, by pyenv or by uv; the environment lives in .venv and is made on first use.
+SHELL := bash
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check format bench clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 18
+
+$(READY): requirements.txt requirements-dev.txt scripts/python
+	@python="$$(scripts/python)" && { [ -x $(PY) ] || "$$python" -m venv $(VENV); }
+	@echo "installing requirements ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+demo: $(READY)  ## the main job, start to end, with a scripted model and a local forge: no account, no key
+	@$(PY) -m nightshift demo
+
+up: $(READY)  ## serve the pages and the API on http://127.0.0.1:7071 (your model and GitHub by environment, see README)
+	@$(PY) -m nightshift up
+
+test: $(READY)  ## all tests
+	@$(PY) -m pytest
+
+check: $(READY)  ## what CI runs: format, lint, types, tests
+	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/pyright && $(PY) -m pytest
+
+format: $(READY)  ## format and mend what can be mended
+	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
+
+bench: $(READY)  ## figures, each as a ratio in one run
+	@$(PY) -m bench
+
+clean:  ## remove the environment and everything made by runs
+	@rm -rf $(VENV) var .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What orchestrations may do to the world. Every one may run twice."""

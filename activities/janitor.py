@@ -1,0 +1,80 @@
+"""The janitor: compares all machines with all sessions, and wakes what was left behind."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from api.doorbell import Doorbell
+from nightshift.errors import Permanent, Retryable
+from nightshift.models import Phase, Power, Session
+from nightshift.services import Services
+
+_log = logging.getLogger(__name__)
+_GRACE = timedelta(minutes=1)
+"""A session this young may still be on its way through the API."""
+
+
+@dataclass
+class Findings:
+    """What one round did, for the log and the metrics."""
+
+    sessions: int = 0
+    machines: int = 0
+    removed: int = 0
+    woken: int = 0
+    faults: int = 0
+
+
+async def tidy(services: Services, doorbell: Doorbell, now: datetime | None = None) -> Findings:
+    """One round. Each finding is dealt with by itself: one that fails is reported and left to the next round."""
+    now = now or datetime.now(UTC)
+    findings = Findings()
+    sessions = await _all_sessions(services)
+    findings.sessions = len(sessions)
+    for machine in await services.machines.list_all():
+        findings.machines += 1
+        session = sessions.get(machine.session_id)
+        try:
+            if session is None:
+                await services.machines.begin_delete(machine.session_id)
+                findings.removed += 1
+            elif _overdue(machine.started_at, now, services) and machine.power is not Power.DEALLOCATED:
+                await services.machines.begin_deallocate(machine.session_id)
+                findings.removed += 1
+        except (Retryable, Permanent) as error:
+            findings.faults += 1
+            _log.warning("janitor: machine %s could not be removed: %s", machine.name, error)
+    for session in sessions.values():
+        if now - session.updated_at > _GRACE and await _forgotten(services, session):
+            # Starting is a no-op while the orchestration runs; ringing is one while nothing is new.
+            await doorbell.start(session.id)
+            await doorbell.ring(session.id, "user_message")
+            findings.woken += 1
+    if findings.removed or findings.woken or findings.faults:
+        _log.info("janitor: %s", findings)
+    return findings
+
+
+async def _forgotten(services: Services, session: Session) -> bool:
+    """Something was accepted that the projection has not taken up, or the session hangs in a passing phase."""
+    if session.phase in (Phase.STARTING, Phase.STOPPING, Phase.DELETING):
+        return True
+    newest = await services.log.items_before(session.id, 10**12 - 1, limit=50)
+    return any(item.kind == "user_message" and item.seq > session.answered_seq for item in newest)
+
+
+async def _all_sessions(services: Services) -> dict[str, Session]:
+    found: dict[str, Session] = {}
+    cursor: str | None = None
+    while True:
+        page, cursor = await services.log.sessions(100, cursor)
+        found |= {session.id: session for session in page}
+        if cursor is None:
+            return found
+
+
+def _overdue(started_at: datetime | None, now: datetime, services: Services) -> bool:
+    limit = services.settings.deadlines.machine_age + _GRACE
+    return started_at is not None and now - started_at > limit

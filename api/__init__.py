@@ -1,0 +1,1 @@
+"""The HTTP surface: sessions, the worker protocol, health and the pages."""

@@ -1,0 +1,86 @@
+"""Every error Nightshift raises on purpose, split by who must act on it.
+
+UserError: the caller sent something wrong; the API answers 4xx and says what to do.
+ModelRetry: the model sent something wrong; the text goes back to it as the tool's output.
+Retryable: the world hiccuped; the same call may succeed later.
+Permanent: the same call will never succeed; a person must read the reason.
+"""
+
+
+class NightshiftError(Exception):
+    """Root of the tree."""
+
+
+class UserError(NightshiftError):
+    """The caller must change the request. `status` is the HTTP status, `title` the problem's short name."""
+
+    status = 400
+    title = "Bad request"
+
+
+class Unauthorized(UserError):
+    """No credentials, or credentials that open nothing."""
+
+    status, title = 401, "Unauthorized"
+
+
+class Forbidden(UserError):
+    """Valid credentials that do not open this."""
+
+    status, title = 403, "Forbidden"
+
+
+class NotFound(UserError):
+    """No such thing, or it belongs to somebody else."""
+
+    status, title = 404, "Not found"
+
+
+class Conflict(UserError):
+    """A document of that id exists, or the request contradicts an earlier one."""
+
+    status, title = 409, "Conflict"
+
+
+class StaleGeneration(Conflict):
+    """The worker belongs to an older start of the machine and must exit."""
+
+    title = "Stale generation"
+
+
+class PreconditionFailed(UserError):
+    """The document changed since it was read (ETag mismatch)."""
+
+    status, title = 412, "Precondition failed"
+
+
+class TooLarge(UserError):
+    """The payload is over the limit that the message names."""
+
+    status, title = 413, "Payload too large"
+
+
+class Unprocessable(UserError):
+    """Well-formed, but not something that can be done."""
+
+    status, title = 422, "Unprocessable content"
+
+
+class ModelRetry(NightshiftError):
+    """The model must change its call; the message tells it how."""
+
+
+class Retryable(NightshiftError):
+    """A passing fault. `retry_after` (seconds) is what the other side asked for, if it did."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Permanent(NightshiftError):
+    """It will not work however often it is tried. `advice` tells a person what to do."""
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        super().__init__(message)
+        self.advice = advice

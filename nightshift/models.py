@@ -1,0 +1,304 @@
+"""What is stored and what travels: sessions, items, control requests, reports, usage.
+
+All times are UTC. `seq` counts 1, 2, 3 ... within one session and one stream, without gaps.
+A `turn` is named by the `seq` of the user message that began it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_TEXT = 200_000
+"""Characters of one message or one tool output. Longer text is refused at the door (413)."""
+
+Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:-]+$")]
+Text = Annotated[str, Field(max_length=MAX_TEXT)]
+
+
+def new_id() -> str:
+    """A client-made id: repeating a request with the same one is a no-op."""
+    return uuid4().hex
+
+
+class Model(BaseModel):
+    """Base: unknown fields are refused, so that a typing error in a request is told, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Phase(StrEnum):
+    """Where a session stands. Everything but `stopped` and `deleted` has a deadline and an exit."""
+
+    STARTING = "starting"
+    WORKING = "working"
+    WAITING = "waiting"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    DELETING = "deleting"
+    DELETED = "deleted"
+
+
+class Stream(StrEnum):
+    """The three append-only streams of a session's log."""
+
+    ITEM = "item"
+    CONTROL = "control"
+    REPORT = "report"
+
+
+class ItemKind(StrEnum):
+    USER_MESSAGE = "user_message"
+    ASSISTANT_MESSAGE = "assistant_message"
+    REASONING = "reasoning"
+    TOOL_CALL = "tool_call"
+    TOOL_OUTPUT = "tool_output"
+    NOTICE = "notice"
+
+
+class Todo(Model):
+    text: str = Field(max_length=500)
+    status: Literal["pending", "in_progress", "done"] = "pending"
+
+
+class PullRequest(Model):
+    repository: str
+    number: int
+    url: str
+    title: str
+    branch: str
+
+
+class Effect(Model):
+    """What a tool changed that the session shows outside the log: its title, todo list or pull request."""
+
+    title: str | None = Field(default=None, max_length=120)
+    todo: list[Todo] | None = None
+    pull_request: PullRequest | None = None
+
+
+class NewItem(Model):
+    """An entry of the conversation log as its author sends it; the store adds `seq` and `created_at`."""
+
+    id: Id = Field(default_factory=new_id)
+    kind: ItemKind
+    turn: int | None = None
+    generation: int | None = None
+    text: Text = ""
+    author: str | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = Field(default=None, max_length=MAX_TEXT)
+    is_error: bool = False
+    final: bool = False
+    """assistant_message only: this text ended the turn."""
+    code: str | None = None
+    """notice only: a stable name of what happened, such as `machine_starting` or `start_failed`."""
+    level: Literal["info", "warning", "error"] = "info"
+    effect: Effect | None = None
+    raw: dict[str, Any] | None = None
+    """The model API's own output item, sent back to it unchanged (encrypted reasoning lives here)."""
+
+
+class Item(NewItem):
+    seq: int
+    created_at: datetime
+
+
+class ControlKind(StrEnum):
+    INTERRUPT = "interrupt"
+    STOP = "stop"
+    RESUME = "resume"
+    DELETE = "delete"
+
+
+class NewControl(Model):
+    id: Id = Field(default_factory=new_id)
+    kind: ControlKind
+    at_seq: int = 0
+    """The newest item's seq when it was asked: it concerns what was said up to there."""
+    author: str | None = None
+
+
+class Control(NewControl):
+    seq: int
+    created_at: datetime
+
+
+class Tokens(Model):
+    """Cumulative tokens of one model within one turn, as the model reported them."""
+
+    input: int = Field(default=0, ge=0)
+    """All prompt tokens, the cached ones included."""
+    cached: int = Field(default=0, ge=0)
+    output: int = Field(default=0, ge=0)
+    """All completion tokens, the reasoning ones included."""
+    reasoning: int = Field(default=0, ge=0)
+    calls: int = Field(default=0, ge=0)
+
+
+class TurnUsage(Model):
+    turn: int
+    model: str = Field(min_length=1, max_length=200)
+    tokens: Tokens
+
+
+class ReportKind(StrEnum):
+    STARTED = "started"
+    PROGRESS = "progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class NewReport(Model):
+    """What a worker tells about its turn. `progress` is a heartbeat: it replaces the last one and rings nobody."""
+
+    id: Id = Field(default_factory=new_id)
+    kind: ReportKind
+    generation: int
+    turn: int | None = None
+    through_seq: int = 0
+    """Every user message up to this seq has been served."""
+    detail: str = Field(default="", max_length=4000)
+    usage: list[TurnUsage] = []
+
+
+class Report(NewReport):
+    seq: int
+    created_at: datetime
+
+
+class Failure(Model):
+    """Why a session could not go on: where it stood, what happened, what a person can do."""
+
+    stage: str
+    reason: str
+    advice: str = ""
+
+
+class UsageTotal(Model):
+    """Tokens and money of a session. `cost_usd` is None while any of its models is unpriced."""
+
+    tokens: Tokens = Tokens()
+    cost_usd: float | None = 0.0
+    unpriced: list[str] = []
+
+
+class SessionRequest(Model):
+    """What a person hands over to begin a session."""
+
+    message: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
+    repository: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
+    model: str | None = Field(default=None, min_length=1, max_length=200)
+    title: str | None = Field(default=None, max_length=120)
+
+
+class Session(Model):
+    """The session document: `request` is written once by the API; the rest only by its own orchestration."""
+
+    id: str
+    owner: str
+    request: SessionRequest
+    created_at: datetime
+    updated_at: datetime
+    revision: int = 0
+    """Grows with each projection, so that a late repeat never overwrites a newer one."""
+    phase: Phase = Phase.STARTING
+    stage: str = "queued"
+    generation: int = 0
+    turns: int = 0
+    last_message_seq: int = 0
+    answered_seq: int = 0
+    title: str | None = None
+    todo: list[Todo] = []
+    pull_requests: list[PullRequest] = []
+    usage: UsageTotal = UsageTotal()
+    failure: Failure | None = None
+
+
+class Power(StrEnum):
+    """What a machine is doing, as its provider says."""
+
+    ABSENT = "absent"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    DEALLOCATED = "deallocated"
+    FAILED = "failed"
+
+
+class MachineState(Model):
+    power: Power
+    generation: int = 0
+    stage: str = ""
+    """Words for people: 'allocating', 'booting', 'worker starting' ..."""
+    failure: Failure | None = None
+
+
+class MachineInfo(Model):
+    """One machine as the janitor sees it."""
+
+    name: str
+    session_id: str
+    power: Power
+    generation: int
+    started_at: datetime | None = None
+
+
+class MachineSpec(Model):
+    """Everything a machine needs to be told; the name follows from the session id."""
+
+    session_id: str
+    generation: int
+    api_url: str
+    token: str = Field(repr=False)
+
+
+class WorkerConfig(Model):
+    """GET /api/worker/session: what to be."""
+
+    session_id: str
+    generation: int
+    model: str
+    repository: str | None
+    common_prompt: str = ""
+    """What the team tells every agent, appended to the worker's own system prompt."""
+    github_api_url: str
+    github_host: str
+    """scheme://host[:port] of git over HTTP, where the credential helper answers."""
+    max_steps: int
+    heartbeat_seconds: float
+
+
+class ModelEndpoint(Model):
+    """An OpenAI-compatible server."""
+
+    base_url: str | None = None
+    api_key: str = Field(default="", repr=False)
+
+
+class UserData(MachineSpec):
+    """What a worker is handed when its machine starts: on stdin locally, by the metadata service in Azure."""
+
+    endpoint: ModelEndpoint | None = None
+    """Only where the machine cannot sign in to the model by its own identity."""
+
+
+class GitHubToken(Model):
+    """Answer of POST /api/worker/github-token."""
+
+    token: str = Field(repr=False)
+    expires_at: datetime | None = None
+
+
+class ItemsPage(Model):
+    items: list[Item]
+    controls: list[Control] = []
+    last_seq: int
+    """Seq of the newest item of the session, 0 if there is none."""

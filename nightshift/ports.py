@@ -1,0 +1,95 @@
+"""What Nightshift needs from the outside world, as Protocols. Adapters live in store/, machines/, live/.
+
+Every call may be repeated: names and ids are derived, never invented inside an adapter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nightshift.models import MachineInfo, MachineSpec, MachineState
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One stored document. `etag` changes with every write."""
+
+    partition: str
+    id: str
+    body: Body
+    etag: str
+
+
+@dataclass(frozen=True)
+class Page:
+    documents: list[Document]
+    cursor: str | None
+    """Opaque; None when there is no more."""
+
+
+class Store(Protocol):
+    """Documents in partitions, as Cosmos DB has them: one document a write, no transaction over two.
+
+    A body may carry two indexed fields: `key` (a client-made id, looked up with `find`) and `kind`
+    (listed over all partitions, newest `created_at` first, with `newest`).
+    """
+
+    async def create(self, partition: str, id: str, body: Body) -> Document:
+        """Raises Conflict if the id is taken in this partition."""
+        ...
+
+    async def read(self, partition: str, id: str) -> Document | None: ...
+
+    async def replace(self, document: Document, body: Body) -> Document:
+        """Raises PreconditionFailed if it changed since it was read, or is gone."""
+        ...
+
+    async def delete(self, partition: str, id: str) -> None:
+        """Deleting what is not there is no error."""
+        ...
+
+    async def range(
+        self, partition: str, low: str, high: str, *, limit: int = 100, newest_first: bool = False
+    ) -> list[Document]:
+        """Documents of a partition with low < id < high, ordered by id."""
+        ...
+
+    async def find(self, partition: str, key: str) -> Document | None:
+        """The document of this partition whose body's `key` is this."""
+        ...
+
+    async def newest(self, kind: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+        """Documents of a kind over all partitions, newest `created_at` first. Raises UserError on a bad cursor."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Machines(Protocol):
+    """One machine per session, named after it. Long operations are begun here and polled with `state`."""
+
+    async def begin_start(self, spec: MachineSpec) -> None:
+        """Start the machine at this generation. The same generation again changes nothing; an older one that
+        still runs is stopped first. Raises Retryable, or Permanent with advice."""
+        ...
+
+    async def state(self, session_id: str) -> MachineState: ...
+
+    async def begin_deallocate(self, session_id: str) -> None: ...
+
+    async def begin_delete(self, session_id: str) -> None: ...
+
+    async def list_all(self) -> list[MachineInfo]: ...
+
+
+class Live(Protocol):
+    """Tells listeners that something is new. A hint may be lost: nobody's correctness hangs on it."""
+
+    async def hint(self, session_id: str, seq: int) -> None: ...
+
+    async def page_url(self, session_id: str) -> str | None:
+        """A WebSocket URL with a short-lived token that opens this session's group only; None if there is none."""
+        ...

@@ -1,0 +1,133 @@
+"""The store in one SQLite file: what a laptop uses where Azure has Cosmos DB.
+
+Same interface, same promises: one document a write, ETag on every replace, conflict on a second create.
+The file is in WAL mode and every write is synced before it is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+from nightshift.errors import Conflict, PreconditionFailed, UserError
+from nightshift.ports import Body, Document, Page
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS documents (
+    pk TEXT NOT NULL, id TEXT NOT NULL, etag TEXT NOT NULL, body TEXT NOT NULL,
+    key TEXT GENERATED ALWAYS AS (json_extract(body, '$.key')) VIRTUAL,
+    kind TEXT GENERATED ALWAYS AS (json_extract(body, '$.kind')) VIRTUAL,
+    created_at TEXT GENERATED ALWAYS AS (json_extract(body, '$.created_at')) VIRTUAL,
+    PRIMARY KEY (pk, id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS documents_by_key ON documents (pk, key) WHERE key IS NOT NULL;
+CREATE INDEX IF NOT EXISTS documents_by_kind ON documents (kind, created_at, pk) WHERE kind IS NOT NULL;
+"""
+
+
+class SqliteStore:
+    """`Store` on SQLite. One connection on one thread: calls queue up, so the file sees a single writer."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._db = self._thread.submit(self._open, path).result()
+
+    @staticmethod
+    def _open(path: Path) -> sqlite3.Connection:
+        db = sqlite3.connect(path, isolation_level=None, timeout=30)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.executescript(SCHEMA)
+        return db
+
+    async def _run[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._db)
+
+    async def create(self, partition: str, id: str, body: Body) -> Document:
+        etag = uuid4().hex
+
+        def work(db: sqlite3.Connection) -> None:
+            try:
+                db.execute(
+                    "INSERT INTO documents (pk, id, etag, body) VALUES (?, ?, ?, ?)", (partition, id, etag, dump)
+                )
+            except sqlite3.IntegrityError as error:
+                raise Conflict(f"'{id}' exists already in '{partition}'") from error
+
+        dump = json.dumps(body)
+        await self._run(work)
+        return Document(partition, id, body, etag)
+
+    async def read(self, partition: str, id: str) -> Document | None:
+        rows = await self._select("pk = ? AND id = ?", (partition, id))
+        return rows[0] if rows else None
+
+    async def replace(self, document: Document, body: Body) -> Document:
+        etag = uuid4().hex
+        dump = json.dumps(body)
+
+        def work(db: sqlite3.Connection) -> int:
+            return db.execute(
+                "UPDATE documents SET body = ?, etag = ? WHERE pk = ? AND id = ? AND etag = ?",
+                (dump, etag, document.partition, document.id, document.etag),
+            ).rowcount
+
+        if await self._run(work) == 0:
+            raise PreconditionFailed(f"'{document.id}' changed since it was read; read it again")
+        return Document(document.partition, document.id, body, etag)
+
+    async def delete(self, partition: str, id: str) -> None:
+        await self._run(lambda db: db.execute("DELETE FROM documents WHERE pk = ? AND id = ?", (partition, id)))
+
+    async def range(
+        self, partition: str, low: str, high: str, *, limit: int = 100, newest_first: bool = False
+    ) -> list[Document]:
+        order = "DESC" if newest_first else "ASC"
+        return await self._select(
+            f"pk = ? AND id > ? AND id < ? ORDER BY id {order} LIMIT ?", (partition, low, high, limit)
+        )
+
+    async def find(self, partition: str, key: str) -> Document | None:
+        rows = await self._select("pk = ? AND key = ?", (partition, key))
+        return rows[0] if rows else None
+
+    async def newest(self, kind: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+        where, parameters = "kind = ?", [kind]
+        if cursor is not None:
+            where += " AND (created_at, pk) < (?, ?)"
+            parameters += _decode(cursor)
+        found = await self._select(f"{where} ORDER BY created_at DESC, pk DESC LIMIT ?", (*parameters, limit + 1))
+        more = len(found) > limit
+        page = found[:limit]
+        return Page(page, _encode(page[-1]) if more else None)
+
+    async def _select(self, condition: str, parameters: tuple[object, ...]) -> list[Document]:
+        # `condition` is always a literal of this module; values only ever travel as parameters.
+        rows = await self._run(
+            lambda db: db.execute(f"SELECT pk, id, body, etag FROM documents WHERE {condition}", parameters).fetchall()  # noqa: S608
+        )
+        return [Document(pk, id, json.loads(body), etag) for pk, id, body, etag in rows]
+
+    async def close(self) -> None:
+        await self._run(lambda db: db.close())
+        self._thread.shutdown()
+
+
+def _encode(document: Document) -> str:
+    return base64.urlsafe_b64encode(json.dumps([document.body["created_at"], document.partition]).encode()).decode()
+
+
+def _decode(cursor: str) -> list[str]:
+    try:
+        created_at, partition = json.loads(base64.urlsafe_b64decode(cursor))
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise UserError("The cursor is not one of ours; list again from the start without it") from error
+    return [str(created_at), str(partition)]

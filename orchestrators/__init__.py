@@ -1,0 +1,1 @@
+"""Durable orchestrations. A session's whole life is in session.py."""
