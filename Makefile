@@ -14,14 +14,14 @@ help:  ## this list
 $(READY): requirements.txt requirements-dev.txt scripts/python
 	@python="$$(scripts/python)" && { [ -x $(PY) ] || "$$python" -m venv $(VENV); }
 	@echo "installing requirements ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt && $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 demo: $(READY)  ## the main job, start to end, with a scripted model and a local forge: no account, no key
-	@$(PY) -m nightshift demo
+	@$(PY) -m cli demo
 
 up: $(READY)  ## serve the pages and the API on http://127.0.0.1:7071 (your model and GitHub by environment, see README)
-	@$(PY) -m nightshift up
+	@$(PY) -m cli up
 
 test: $(READY)  ## all tests
 	@$(PY) -m pytest

@@ -20,6 +20,7 @@ from nightshift.tokens import WorkerIdentity, issue
 
 _log = logging.getLogger(__name__)
 _PAGE = 200
+_ALL = 10_000
 
 
 async def observe(services: Services, state: State) -> dict[str, Any]:
@@ -30,12 +31,14 @@ async def observe(services: Services, state: State) -> dict[str, Any]:
     except NotFound:
         return Seen(gone=True, deadlines=deadlines).model_dump(mode="json")
     last_message, item_seq, effects = await _new_items(log, state)
-    controls: list[Control] = await log.controls(session_id, state.control_seq)
-    reports: list[Report] = await log.reports(session_id, state.report_seq)
+    controls: list[Control] = await log.controls(session_id, state.control_seq, _ALL)
+    reports: list[Report] = await log.reports(session_id, state.report_seq, _ALL)
     looks = looks_at_machine(state, datetime.now(UTC), deadlines)
     seen = Seen(
         generation=session.generation,
         revision=session.revision,
+        answered_seq=session.answered_seq,
+        turns=session.turns,
         item_seq=item_seq,
         last_message_seq=last_message,
         effects=effects,

@@ -51,8 +51,12 @@ class DurableDoorbell:
                 raise
 
     async def ring(self, session_id: str, event: str) -> None:
-        """Never raises: what the bell is about is stored, and the janitor wakes sessions with unserved messages."""
+        """Never raises: what the bell is about is stored, and the janitor wakes sessions with unserved messages.
+
+        A session whose orchestration is gone (a task hub that was replaced) is given one again.
+        """
         try:
+            await self.start(session_id)
             await self._client.raise_orchestration_event(session_id, event, data={"session_id": session_id})
         except grpc.RpcError as error:
             _log.warning("session %s was not woken for %s (%s); the janitor will", session_id, event, _code(error))

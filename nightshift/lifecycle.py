@@ -88,7 +88,9 @@ class Seen(_Frozen):
 
     generation: int = 0
     revision: int = 0
-    """Both as the session document has them: an orchestration begun anew, or a step taken again, goes on from there."""
+    answered_seq: int = 0
+    turns: int = 0
+    """These four as the session document has them: an orchestration begun anew, or a step taken again, goes on from there."""
     item_seq: int = 0
     last_message_seq: int = 0
     effects: list[Effect] = []
@@ -167,7 +169,7 @@ def _take_in(state: State, seen: Seen, now: datetime) -> State:
     heard = state.heard_at
     if seen.heard is not None and seen.heard[0] == state.generation:
         heard = max(filter(None, (heard, seen.heard[1])))
-    answered, turns, tries = state.answered_seq, state.turns, state.tries
+    answered, turns, tries = max(state.answered_seq, seen.answered_seq), max(state.turns, seen.turns), state.tries
     for report in seen.reports:
         if report.seq <= state.report_seq:
             continue

@@ -1,0 +1,65 @@
+"""The HTTP application: routers, problems, limits, and its own description at /openapi.json."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from api import health, pages, sessions, worker
+from api.auth import needs
+from api.limits import BodyLimit, PrivateAnswers
+from api.problems import MEDIA_TYPE, Problem, UnexpectedErrors, add_problem_handlers
+from nightshift import __version__
+from nightshift.keys import Scope
+from nightshift.services import Services
+
+_TAGS = [
+    {"name": "sessions", "description": "Begin, look at, talk to and steer sessions."},
+    {"name": "worker", "description": "What the agent on a session's machine uses."},
+    {"name": "health", "description": "For load balancers and monitors."},
+]
+
+
+def create_api(services: Callable[[], Services]) -> FastAPI:
+    """`services` is asked at each request, so that importing the app needs no settings."""
+    app = FastAPI(
+        title="Nightshift",
+        version=__version__,
+        openapi_tags=_TAGS,
+        docs_url=None,  # the documentation pages load their scripts from a CDN
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        responses={"default": {"model": Problem, "description": "What was wrong, and what to do about it"}},
+    )
+    app.state.services = services
+    app.add_middleware(BodyLimit)
+    app.add_middleware(UnexpectedErrors)
+    app.add_middleware(PrivateAnswers)  # added last, so outermost: its headers are on refusals as well
+    add_problem_handlers(app)
+    for router in (health.router, sessions.router, worker.router):
+        app.include_router(router)
+    # The pages show everybody's sessions, so they ask for what opens everybody's sessions.
+    app.include_router(pages.pages_router(services), dependencies=[Depends(needs(Scope.ADMIN))])
+    app.openapi = lambda: _openapi(app)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, tags=app.openapi_tags, routes=app.routes)
+        for path in schema["paths"].values():
+            for operation in path.values():
+                # FastAPI takes every model for application/json.
+                content = operation["responses"]["default"]["content"]
+                content[MEDIA_TYPE] = content.pop("application/json")
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,61 @@
+"""What holds for every request and answer: a size limit on bodies, and headers that keep answers private."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import problem
+
+MAX_BODY = 1 << 20
+MAX_WORKER_BODY = 16 << 20
+"""A worker sends up to 50 items at once, and a tool's output alone may be MAX_TEXT characters."""
+
+
+class BodyLimit:
+    """Refuses a body that is too large before anything is parsed, by its declared and by its actual size."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = MAX_WORKER_BODY if scope["path"].startswith("/api/worker/") else MAX_BODY
+        refusal = f"The body is larger than {limit} bytes; send less"
+        declared = Headers(scope=scope).get("content-length", "")
+        if declared.isdecimal() and int(declared) > limit:
+            await problem(413, refusal)(scope, receive, send)
+            return
+        taken = 0
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > limit:
+                # FastAPI lets an HTTPException through that comes out of reading the body, and no other error.
+                raise HTTPException(413, refusal)
+            return message
+
+        await self._app(scope, counted, send)
+
+
+class PrivateAnswers:
+    """No guessing of content types; no cache keeps what the API said."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Content-Type-Options"] = "nosniff"
+                if scope["path"].startswith("/api/"):
+                    headers["Cache-Control"] = "no-store"
+            await send(message)
+
+        await self._app(scope, receive, marked)

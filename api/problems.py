@@ -1,0 +1,148 @@
+"""Every error as application/problem+json (RFC 9457): what was wrong, and what to do about it.
+
+Errors on purpose (nightshift.errors) say so themselves. Anything else is told to the log in full and to the
+caller only by a trace id.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from nightshift.errors import Retryable, Unauthorized, UserError
+
+MEDIA_TYPE = "application/problem+json"
+_RETRY_AFTER = 5
+"""Seconds, where the fault itself names none."""
+_MOST_ERRORS = 20
+_log = logging.getLogger(__name__)
+
+
+class FieldError(BaseModel):
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """RFC 9457. `type` is stable and meant for programs; `detail` is meant for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError] | None = None
+    trace_id: str | None = None
+    """Names this request in the server's log."""
+
+
+def problem(status: int, detail: str, title: str | None = None, **extra: Any) -> JSONResponse:
+    """Without a title of its own it is a plain HTTP error (`about:blank`)."""
+    headers: Mapping[str, str] | None = extra.pop("headers", None)
+    type = f"urn:nightshift:{title.lower().replace(' ', '-')}" if title else "about:blank"
+    body = Problem(type=type, title=title or HTTPStatus(status).phrase, status=status, detail=detail, **extra)
+    return JSONResponse(body.model_dump(exclude_none=True), status, headers, media_type=MEDIA_TYPE)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    app.exception_handler(UserError)(_user_error)
+    app.exception_handler(Retryable)(_retryable)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_http_error)
+
+
+async def _user_error(request: Request, error: UserError) -> JSONResponse:
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
+    return problem(error.status, str(error), error.title, headers=headers)
+
+
+async def _retryable(request: Request, error: Retryable) -> JSONResponse:
+    trace_id = _trace_id(request.scope)
+    _log.warning("%s %s: passing fault, trace %s: %s", request.method, request.url.path, trace_id, error)
+    after = math.ceil(error.retry_after or _RETRY_AFTER)
+    detail = f"A service that Nightshift needs is not available; try again in {after} s"
+    return problem(503, detail, "Try again", trace_id=trace_id, headers={"Retry-After": str(after)})
+
+
+async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    found: Sequence[dict[str, Any]] = error.errors()
+    if _is_unparsed_body(request, found):
+        return problem(415, "Send JSON with the header 'Content-Type: application/json'", "Unsupported media type")
+    errors = [FieldError(field=_field(each["loc"]), message=_words(each)) for each in found[:_MOST_ERRORS]]
+    detail = "; ".join(f"{each.field}: {each.message}" for each in errors[:3])
+    return problem(422, detail, "Unprocessable content", errors=errors)
+
+
+async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+    """The router's own: no such path, no such method, a body that cannot be read."""
+    detail = error.detail
+    if error.status_code == 404:
+        detail = f"There is nothing at {request.url.path}"
+    elif error.status_code == 405:
+        detail = f"{request.method} is not possible at {request.url.path}"
+    return problem(error.status_code, detail, headers=error.headers)
+
+
+class UnexpectedErrors:
+    """Turns what nobody foresaw into a 500.
+
+    Starlette's own handler raises the error again after its answer, and the Functions host would then replace
+    the answer by its own.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception:
+            trace_id = _trace_id(scope)
+            _log.exception("%s %s failed, trace %s", scope["method"], scope["path"], trace_id)
+            if started:
+                raise
+            detail = f"Something went wrong here, not in your request. The log has it as {trace_id}"
+            await problem(500, detail, trace_id=trace_id)(scope, receive, send)
+
+
+def _trace_id(scope: Scope) -> str:
+    """The Functions host's invocation id where there is one, so that its log and ours meet."""
+    return str(scope.get("azure_functions.invocation_id") or uuid4())
+
+
+def _is_unparsed_body(request: Request, found: Sequence[dict[str, Any]]) -> bool:
+    """FastAPI hands a body that is not declared as JSON to the validator as bytes."""
+    return any(tuple(each["loc"]) == ("body",) and isinstance(each.get("input"), bytes) for each in found)
+
+
+def _field(location: Sequence[str | int]) -> str:
+    """`body.items.0.id` is called `items.0.id`; the body as a whole stays `body`."""
+    parts = [str(part) for part in location]
+    name = ".".join(parts[1:] or parts)[:200]
+    return name.encode("utf-8", "replace").decode()  # a caller's own field name may hold what UTF-8 cannot
+
+
+def _words(error: dict[str, Any]) -> str:
+    if error["type"] == "json_invalid":
+        return f"not valid JSON: {error['ctx']['error']}"
+    return str(error["msg"]).removeprefix("Value error, ")

@@ -1,0 +1,202 @@
+"""Sessions, for people and programs: begin, look, talk, steer.
+
+What is asked is stored first and answered with 202; the bell that wakes the orchestration comes after, and a
+lost one is made up for. Every POST may be repeated with an Idempotency-Key.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from api.auth import KEY_SCHEMES, Principal, Reader, Writer, own_session
+from api.begin import ensure_begun
+from api.dependencies import After, DoorbellDep, IdempotencyKey, ServicesDep, Wait, digest, entry_id, poll
+from api.views import (
+    Accepted,
+    LiveUrl,
+    NewMessage,
+    NewSession,
+    SessionsPage,
+    SessionView,
+    Stored,
+    durable_urls,
+    links,
+    view,
+)
+from nightshift.errors import Conflict
+from nightshift.log import utc_now
+from nightshift.models import ControlKind, ItemKind, ItemsPage, NewControl, NewItem, Phase, Session, Stream
+
+router = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=KEY_SCHEMES)
+_ENDING = {Phase.DELETING, Phase.DELETED}
+_MOST_LOOKS = 20
+"""Pages that one listing reads while it looks for the caller's own sessions among everybody's."""
+
+
+@router.post("", status_code=202, summary="Begin a session")
+async def create_session(
+    new: NewSession,
+    principal: Writer,
+    services: ServicesDep,
+    doorbell: DoorbellDep,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> Accepted:
+    now = utc_now()
+    session = await services.log.create_session(
+        Session(
+            id=_session_id(principal, idempotency_key),
+            owner=principal.subject,
+            request=new.request(),
+            created_at=now,
+            updated_at=now,
+        )
+    )
+    await ensure_begun(services.log, doorbell, session)
+    where = links(session.id)
+    response.headers["Location"] = where.self
+    urls = durable_urls(principal, doorbell, session.id)
+    return Accepted(id=session.id, phase=session.phase, links=where, durable=urls)
+
+
+@router.get("", summary="List sessions, newest first")
+async def list_sessions(
+    principal: Reader,
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    cursor: Annotated[str | None, Query(max_length=1000)] = None,
+) -> SessionsPage:
+    found: list[Session] = []
+    for _ in range(_MOST_LOOKS):
+        page, cursor = await services.log.sessions(limit - len(found), cursor)
+        found += filter(principal.owns, page)
+        if cursor is None or len(found) == limit:
+            break
+    default_model = services.settings.model
+    return SessionsPage(sessions=[view(session, default_model) for session in found], next_cursor=cursor)
+
+
+@router.get("/{session_id}", summary="Look at a session")
+async def get_session(session_id: str, principal: Reader, services: ServicesDep, doorbell: DoorbellDep) -> SessionView:
+    session = await own_session(services, principal, session_id)
+    return view(session, services.settings.model, durable_urls(principal, doorbell, session_id))
+
+
+@router.get(
+    "/{session_id}/items",
+    summary="Read the conversation; wait for what is new",
+    # `raw` is the model API's own form of what the other fields say, kept for the worker.
+    response_model_exclude={"items": {"__all__": {"raw"}}, "controls": True},
+)
+async def list_items(
+    session_id: str,
+    principal: Reader,
+    services: ServicesDep,
+    after: After = 0,
+    limit: Annotated[int, Query(ge=1, le=200)] = 200,
+    wait: Wait = 0,
+) -> ItemsPage:
+    await own_session(services, principal, session_id)
+    log = services.log
+    items = await poll(lambda: log.items(session_id, after, limit), bool, wait)
+    return ItemsPage(items=items, last_seq=await log.last_seq(session_id, Stream.ITEM))
+
+
+@router.post("/{session_id}/messages", status_code=202, summary="Say something")
+async def send_message(
+    session_id: str,
+    new: NewMessage,
+    principal: Writer,
+    services: ServicesDep,
+    doorbell: DoorbellDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Stored:
+    session = await own_session(services, principal, session_id)
+    _refuse_if_ending(session)
+    await ensure_begun(services.log, doorbell, session)
+    message = NewItem(
+        id=entry_id(principal.subject, idempotency_key),
+        kind=ItemKind.USER_MESSAGE,
+        text=new.text,
+        author=principal.subject,
+    )
+    item = await services.log.append_item(session_id, message)
+    if item.text != new.text:
+        raise Conflict("This Idempotency-Key was used for a different message; use a new key for a new message")
+    await doorbell.ring(session_id, "user_message")
+    await services.live.hint(session_id, item.seq)
+    return Stored(id=item.id, seq=item.seq)
+
+
+async def _steering(
+    session_id: str,
+    principal: Writer,
+    services: ServicesDep,
+    doorbell: DoorbellDep,
+    idempotency_key: IdempotencyKey = None,
+) -> Callable[[ControlKind], Awaitable[Stored]]:
+    """What the four controls have in common: all but the word."""
+
+    async def steer(kind: ControlKind) -> Stored:
+        session = await own_session(services, principal, session_id)
+        if kind is not ControlKind.DELETE:
+            _refuse_if_ending(session)
+        await ensure_begun(services.log, doorbell, session)
+        wanted = NewControl(
+            id=entry_id(principal.subject, idempotency_key),
+            kind=kind,
+            at_seq=await services.log.last_seq(session_id, Stream.ITEM),
+            author=principal.subject,
+        )
+        control = await services.log.append_control(session_id, wanted)
+        if control.kind is not kind:
+            raise Conflict(f"This Idempotency-Key was used for '{control.kind}'; use a new key for '{kind}'")
+        await doorbell.ring(session_id, "control")
+        return Stored(id=control.id, seq=control.seq)
+
+    return steer
+
+
+type Steer = Annotated[Callable[[ControlKind], Awaitable[Stored]], Depends(_steering)]
+
+
+@router.post("/{session_id}/interrupt", status_code=202, summary="Interrupt the turn; the machine stays")
+async def interrupt_session(steer: Steer) -> Stored:
+    return await steer(ControlKind.INTERRUPT)
+
+
+@router.post("/{session_id}/stop", status_code=202, summary="Stop the work and the machine; a message resumes it")
+async def stop_session(steer: Steer) -> Stored:
+    return await steer(ControlKind.STOP)
+
+
+@router.post("/{session_id}/resume", status_code=202, summary="Go on where it was stopped")
+async def resume_session(steer: Steer) -> Stored:
+    return await steer(ControlKind.RESUME)
+
+
+@router.delete("/{session_id}", status_code=202, summary="Delete machine, disk and conversation")
+async def delete_session(steer: Steer) -> Stored:
+    return await steer(ControlKind.DELETE)
+
+
+@router.get("/{session_id}/live", summary="Where to listen for what is new")
+async def get_live_url(session_id: str, principal: Reader, services: ServicesDep) -> LiveUrl:
+    await own_session(services, principal, session_id)
+    return LiveUrl(url=await services.live.page_url(session_id))
+
+
+def _refuse_if_ending(session: Session) -> None:
+    if session.phase in _ENDING:
+        raise Conflict("This session is being deleted and takes nothing more; begin a new one")
+
+
+def _session_id(principal: Principal, idempotency_key: str | None) -> str:
+    """The same key of the same owner is the same session."""
+    return "s-" + (
+        secrets.token_hex(10) if idempotency_key is None else digest(principal.subject, idempotency_key)[:20]
+    )

@@ -1,0 +1,150 @@
+"""What the session routes take and answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from api.auth import Principal
+from api.doorbell import Doorbell
+from nightshift.models import (
+    MAX_TEXT,
+    Failure,
+    Model,
+    Phase,
+    PullRequest,
+    Session,
+    SessionRequest,
+    Todo,
+    UsageTotal,
+)
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("say something: it has only white space")
+    return text
+
+
+type Said = Annotated[str, Field(min_length=1, max_length=MAX_TEXT), AfterValidator(_not_blank)]
+
+
+class NewSession(SessionRequest):
+    """What to do, and optionally where and with which model."""
+
+    message: Said
+
+    def request(self) -> SessionRequest:
+        return SessionRequest.model_validate(self.model_dump())
+
+
+class NewMessage(Model):
+    text: Said
+
+
+class Links(Model):
+    """Where to go from here."""
+
+    self: str
+    items: str
+    messages: str
+    interrupt: str
+    stop: str
+    resume: str
+    delete: str
+    live: str
+    page: str
+
+
+class SessionView(Model):
+    """A session as its readers see it. Lists are as short as the agent keeps them; times are UTC."""
+
+    id: str
+    owner: str
+    title: str
+    """The agent's, else the request's, else the first line of the message."""
+    repository: str | None
+    model: str
+    phase: Phase
+    stage: str
+    generation: int
+    turns: int
+    created_at: datetime
+    updated_at: datetime
+    last_message_seq: int
+    answered_seq: int
+    todo: list[Todo]
+    pull_requests: list[PullRequest]
+    usage: UsageTotal
+    failure: Failure | None
+    links: Links
+    durable: dict[str, str] | None = None
+    """Durable's own management URLs, for admins only."""
+
+
+class SessionsPage(Model):
+    sessions: list[SessionView]
+    next_cursor: str | None
+    """None at the end. A page may be shorter than `limit` before that."""
+
+
+class Accepted(Model):
+    """The session was stored and will be worked on."""
+
+    id: str
+    phase: Phase
+    links: Links
+    durable: dict[str, str] | None = None
+
+
+class Stored(Model):
+    """The entry's place in the session's log."""
+
+    id: str
+    seq: int
+
+
+class LiveUrl(Model):
+    url: str | None
+    """A WebSocket that tells when there is something new; None: poll."""
+
+
+def links(session_id: str) -> Links:
+    this = f"/api/sessions/{session_id}"
+    return Links(
+        self=this,
+        items=f"{this}/items",
+        messages=f"{this}/messages",
+        interrupt=f"{this}/interrupt",
+        stop=f"{this}/stop",
+        resume=f"{this}/resume",
+        delete=this,
+        live=f"{this}/live",
+        page=f"/sessions/{session_id}",
+    )
+
+
+def title(session: Session) -> str:
+    first_line = session.request.message.strip().splitlines()[0]
+    return session.title or session.request.title or first_line[:80]
+
+
+def view(session: Session, default_model: str, durable: dict[str, str] | None = None) -> SessionView:
+    kept = session.model_dump(exclude={"request", "revision", "title"})
+    return SessionView.model_validate(
+        kept
+        | {
+            "title": title(session),
+            "repository": session.request.repository,
+            "model": session.request.model or default_model,
+            "links": links(session.id),
+            "durable": durable,
+        }
+    )
+
+
+def durable_urls(principal: Principal, doorbell: Doorbell, session_id: str) -> dict[str, str] | None:
+    """They carry a key to the whole task hub, so nobody but an admin gets them."""
+    return doorbell.management_urls(session_id) if principal.is_admin else None

@@ -1,0 +1,147 @@
+"""The worker protocol: what the agent on a session's machine reads and writes, with a token for that session only.
+
+Every write carries the token's generation, so that a machine that was replaced can no longer act.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from api.auth import WORKER_SCHEME, Worker
+from api.dependencies import After, DoorbellDep, ServicesDep, Wait, poll
+from nightshift.errors import Forbidden, StaleGeneration, Unprocessable
+from nightshift.models import (
+    Control,
+    GitHubToken,
+    Item,
+    ItemKind,
+    ItemsPage,
+    Model,
+    NewItem,
+    NewReport,
+    ReportKind,
+    Stream,
+    WorkerConfig,
+)
+from nightshift.settings import Settings
+
+router = APIRouter(prefix="/api/worker", tags=["worker"], dependencies=WORKER_SCHEME)
+_PAGE = 200
+
+
+class NewItems(Model):
+    items: Annotated[list[NewItem], Field(min_length=1, max_length=50)]
+
+
+class StoredItem(Model):
+    id: str
+    seq: int
+
+
+class StoredItems(Model):
+    items: list[StoredItem]
+
+
+class StoredReport(Model):
+    seq: int | None
+    """None for `progress`, which is no entry of the log."""
+
+
+class TokenRequest(Model):
+    repository: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
+
+
+@router.get("/session", summary="What to be")
+async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConfig:
+    settings, request = services.settings, (await services.log.session(worker.session_id)).request
+    return WorkerConfig(
+        session_id=worker.session_id,
+        generation=worker.generation,
+        model=request.model or settings.model,
+        repository=request.repository,
+        common_prompt=settings.common_prompt,
+        github_api_url=settings.github_api_url,
+        github_host=settings.github_host,
+        max_steps=settings.max_steps,
+        heartbeat_seconds=_heartbeat(settings.deadlines.silence.total_seconds()),
+    )
+
+
+@router.get("/items", summary="Read items and controls; wait for what is new")
+async def list_worker_items(
+    worker: Worker, services: ServicesDep, after: After = 0, control_after: After = 0, wait: Wait = 0
+) -> ItemsPage:
+    log, session_id = services.log, worker.session_id
+
+    async def look() -> tuple[list[Item], list[Control]]:
+        return await log.items(session_id, after, _PAGE), await log.controls(session_id, control_after, _PAGE)
+
+    items, controls = await poll(look, any, wait)
+    return ItemsPage(items=items, controls=controls, last_seq=await log.last_seq(session_id, Stream.ITEM))
+
+
+@router.post("/items", summary="Append to the conversation")
+async def append_worker_items(new: NewItems, worker: Worker, services: ServicesDep) -> StoredItems:
+    for item in new.items:
+        if item.kind is ItemKind.USER_MESSAGE:
+            raise Forbidden("A worker cannot speak for the user")
+        if item.generation not in (None, worker.generation):
+            raise Unprocessable(f"Item '{item.id}' is of generation {item.generation}, the token of another")
+        _must_be_readable_again(item)
+    stored: list[StoredItem] = []
+    for item in new.items:
+        own = item.model_copy(update={"generation": worker.generation})
+        seq = (await services.log.append_item(worker.session_id, own)).seq
+        stored.append(StoredItem(id=item.id, seq=seq))
+    await services.live.hint(worker.session_id, max(item.seq for item in stored))
+    return StoredItems(items=stored)
+
+
+@router.post("/reports", status_code=202, summary="Tell about the turn")
+async def report_turn(report: NewReport, worker: Worker, services: ServicesDep, doorbell: DoorbellDep) -> StoredReport:
+    log, session_id = services.log, worker.session_id
+    if report.generation != worker.generation:
+        raise StaleGeneration("The report's generation is not the token's; this worker must exit")
+    last_seq = await log.last_seq(session_id, Stream.ITEM)
+    if report.through_seq > last_seq:
+        # Taken at its word, it would mark messages as served that nobody has written yet.
+        raise Unprocessable(f"through_seq is {report.through_seq}, but the newest item is {last_seq}")
+    await log.record_usage(session_id, report.usage)
+    if report.kind is ReportKind.PROGRESS:
+        await log.beat(session_id, report)
+        return StoredReport(seq=None)
+    stored = await log.append_report(session_id, report)
+    await log.beat(session_id, report)
+    await doorbell.ring(session_id, "worker_report")
+    await services.live.hint(session_id, last_seq)
+    return StoredReport(seq=stored.seq)
+
+
+@router.post("/github-token", summary="Get a token for git and the GitHub API")
+async def get_github_token(wanted: TokenRequest, worker: Worker, services: ServicesDep) -> GitHubToken:
+    return _github_token(services.settings, wanted.repository)
+
+
+def _must_be_readable_again(item: NewItem) -> None:
+    """`raw` is free JSON, and Python's takes more than others: one such item would break every later read."""
+    try:
+        item.model_dump_json()  # too deep
+        json.dumps(item.raw, ensure_ascii=False, allow_nan=False).encode()  # NaN, half a surrogate pair
+    except ValueError as error:
+        raise Unprocessable(f"Item '{item.id}' holds what JSON cannot: {error}") from error
+
+
+def _github_token(settings: Settings, repository: str | None) -> GitHubToken:
+    """A personal access token opens what its owner chose, whichever repository is asked for."""
+    if not settings.github_token:
+        raise Unprocessable("No GitHub access is configured: set GITHUB_TOKEN for the app and start it again")
+    return GitHubToken(token=settings.github_token)
+
+
+def _heartbeat(silence: float) -> float:
+    """Several beats fit into the time after which a worker counts as lost, even when that is a few seconds."""
+    return min(max(1.0, silence / 6), silence / 4)

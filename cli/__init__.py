@@ -1,0 +1,1 @@
+"""The `nightshift` command: serve it on one machine, and drive it from a terminal."""

@@ -1,0 +1,184 @@
+"""The `nightshift` command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cli.client import DEFAULT_URL, ApiError, Client
+from cli.follow import Follower
+from nightshift.errors import Permanent
+
+console = Console()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nightshift")
+def main() -> None:
+    """Nightshift: software-engineering agents on durable sessions.
+
+    The server is NIGHTSHIFT_URL (default: this machine, port 7071); NIGHTSHIFT_API_KEY opens it where a key is needed.
+    """
+
+
+@main.command()
+@click.option("--port", default=7071, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--data", type=click.Path(path_type=Path), default=Path("var"), show_default=True, help="Data folder.")
+def up(port: int, data: Path) -> None:
+    """Serve pages and API on this machine."""
+    from cli.up import prepare_environment, serve
+    from embedded import StartError
+
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    prepare_environment(port, data.absolute())
+    try:
+        asyncio.run(serve(port))
+    except (StartError, Permanent) as error:
+        raise click.ClickException(_reason(error)) from error
+
+
+@main.command()
+def demo() -> None:
+    """Run the main job, start to end, with a scripted model and a local forge."""
+    # The demo is no part of the product: it runs beside it, as any user's program would.
+    sys.exit(subprocess.run([sys.executable, "-m", "demo"], check=False).returncode)  # noqa: S603
+
+
+@main.command()
+@click.argument("task")
+@click.option("--repo", help="owner/name the task is about.")
+@click.option("--model", help="Model or deployment; default is the server's.")
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Show the work until it is answered.")
+def run(task: str, repo: str | None, model: str | None, follow: bool) -> None:
+    """Start a session on TASK."""
+
+    async def work(client: Client) -> None:
+        started = await client.start(task, repo, model)
+        console.print(f"session [bold]{started['id']}[/]  {client.url}/sessions/{started['id']}", highlight=False)
+        if follow:
+            await _follow(client, started["id"])
+
+    _run(work)
+
+
+@main.command()
+@click.option("--limit", default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
+def sessions(limit: int, as_json: bool) -> None:
+    """List sessions, newest first."""
+
+    async def work(client: Client) -> None:
+        found = await client.sessions(limit)
+        if as_json:
+            for session in found:
+                click.echo(json.dumps(session))
+            return
+        table = Table("id", "phase", "title", "turns", "cost", box=None)
+        for session in found:
+            table.add_row(
+                session["id"], session["phase"], session["title"] or "", str(session["turns"]), _cost(session["usage"])
+            )
+        console.print(table if found else 'No sessions yet. Start one: nightshift run "task" --repo owner/name')
+
+    _run(work)
+
+
+@main.command()
+@click.argument("session_id")
+def show(session_id: str) -> None:
+    """Show where a session stands and what was said; follows it if it is at work."""
+
+    async def work(client: Client) -> None:
+        await _follow(client, session_id)
+        click.echo(json.dumps(await client.session(session_id), indent=2))
+
+    _run(work)
+
+
+@main.command()
+@click.argument("session_id")
+@click.argument("text")
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Show the work until it is answered.")
+def send(session_id: str, text: str, follow: bool) -> None:
+    """Send a message to a session, whatever it is doing."""
+
+    async def work(client: Client) -> None:
+        await client.send(session_id, text)
+        if follow:
+            await _follow(client, session_id)
+
+    _run(work)
+
+
+def _control(kind: str, words: str) -> None:
+    @main.command(name=kind, help=words)
+    @click.argument("session_id")
+    def command(session_id: str) -> None:  # pyright: ignore[reportUnusedFunction] - click keeps it
+        async def work(client: Client) -> None:
+            await client.control(session_id, kind)
+
+        _run(work)
+
+
+_control("interrupt", "Interrupt the turn: model call and running tool stop at once.")
+_control("stop", "Stop the session's machine.")
+_control("resume", "Start the session's machine again, or take a failed start up again.")
+
+
+@main.command()
+@click.argument("session_id")
+@click.confirmation_option(prompt="Delete the session and everything it owns?")
+def delete(session_id: str) -> None:
+    """Delete a session with its machine and its conversation."""
+
+    async def work(client: Client) -> None:
+        await client.delete(session_id)
+
+    _run(work)
+
+
+async def _follow(client: Client, session_id: str) -> None:
+    session = await Follower(client, session_id, console).until_answered()
+    usage = session["usage"]
+    console.print(
+        f"{session['phase']}, {session['turns']} turns, {usage['tokens']['input'] + usage['tokens']['output']} tokens, "
+        f"{_cost(usage)}",
+        highlight=False,
+    )
+    for pull in session["pull_requests"]:
+        console.print(f"pull request {pull['url']}", highlight=False)
+
+
+def _cost(usage: dict[str, Any]) -> str:
+    return "unpriced" if usage["cost_usd"] is None else f"${usage['cost_usd']:.4f}"
+
+
+def _run(work: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
+    async def go() -> None:
+        async with Client() as client:
+            await work(client)
+
+    try:
+        asyncio.run(go())
+    except ApiError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        console.print("\nNo longer following; the session goes on.")
+
+
+def _reason(error: Exception) -> str:
+    advice = getattr(error, "advice", "")
+    return f"{error}{'. ' + advice if advice else ''}"
+
+
+__all__ = ["DEFAULT_URL", "main"]

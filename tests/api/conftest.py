@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from api.app import create_api
+from nightshift.log import Log
+from nightshift.services import Services
+from nightshift.settings import Settings
+from nightshift.store.sqlite import SqliteStore
+from tests.api.house import Bells, Hints, House, NoMachines, client
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    """In local mode: the client is `local`, an admin, as long as it sends no key."""
+    database = tmp_path / "nightshift.db"
+    store, hints, bells = SqliteStore(database), Hints(), Bells()
+    settings = Settings(data_dir=tmp_path, local=True, signing_key="k" * 64, github_token="ghp_secret")
+    services = Services(settings=settings, store=store, log=Log(store), machines=NoMachines(), live=hints, prices={})
+    app = create_api(lambda: services)
+    async with client(app, bells) as http:
+        yield House(services, app, bells, hints, http, database)
+    await store.close()
+
+
+@pytest.fixture
+async def cloud(house: House) -> House:
+    """The same house where nobody is trusted without a key."""
+    services = replace(house.services, settings=replace(house.services.settings, local=False))
+    app = create_api(lambda: services)
+    return replace(house, services=services, app=app, http=client(app, house.bells, "https://nightshift.example"))

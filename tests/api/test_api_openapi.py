@@ -1,0 +1,76 @@
+"""The API's own description is complete and true."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from tests.api.house import House
+
+PATHS = {
+    "/api/health": {"get"},
+    "/api/sessions": {"get", "post"},
+    "/api/sessions/{session_id}": {"get", "delete"},
+    "/api/sessions/{session_id}/items": {"get"},
+    "/api/sessions/{session_id}/messages": {"post"},
+    "/api/sessions/{session_id}/interrupt": {"post"},
+    "/api/sessions/{session_id}/stop": {"post"},
+    "/api/sessions/{session_id}/resume": {"post"},
+    "/api/sessions/{session_id}/live": {"get"},
+    "/api/worker/session": {"get"},
+    "/api/worker/items": {"get", "post"},
+    "/api/worker/reports": {"post"},
+    "/api/worker/github-token": {"post"},
+}
+
+
+async def schema(house: House) -> dict[str, Any]:
+    return (await house.http.get("/openapi.json")).json()
+
+
+async def test_every_route_is_described_and_nothing_else(house: House):
+    paths = (await schema(house))["paths"]
+    assert {path: set(operations) for path, operations in paths.items()} == PATHS
+
+
+async def test_every_operation_has_a_name_words_a_tag_and_its_problems(house: House):
+    described = await schema(house)
+    tags = {tag["name"] for tag in described["tags"]}
+    names: list[str] = []
+    for path in described["paths"].values():
+        for operation in path.values():
+            names.append(operation["operationId"])
+            assert operation["summary"]
+            assert set(operation["tags"]) <= tags
+            problem = operation["responses"]["default"]["content"]
+            assert problem == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    assert len(names) == len(set(names))
+
+
+async def test_every_operation_says_which_credential_opens_it(house: House):
+    described = await schema(house)
+    assert set(described["components"]["securitySchemes"]) == {"ApiKey", "ApiKeyHeader", "WorkerToken"}
+    for path, operations in described["paths"].items():
+        for operation in operations.values():
+            schemes = {name for each in operation.get("security", []) for name in each}
+            if path.startswith("/api/worker"):
+                assert schemes == {"WorkerToken"}
+            elif path == "/api/health":
+                assert schemes == set()
+            else:
+                assert schemes == {"ApiKey", "ApiKeyHeader"}
+
+
+async def test_every_reference_leads_somewhere(house: House):
+    described = await schema(house)
+
+    found = re.findall(r'"\$ref": "([^"]+)"', json.dumps(described))
+    assert found
+    for reference in found:
+        assert reference.removeprefix("#/components/schemas/") in described["components"]["schemas"]
+
+
+async def test_there_is_no_page_that_loads_scripts_from_elsewhere(house: House):
+    for path in ("/docs", "/redoc"):
+        assert (await house.http.get(path)).status_code == 404

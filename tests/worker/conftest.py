@@ -1,0 +1,115 @@
+"""A control plane, a scripted model and a machine with a real worker process on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+
+import pytest_asyncio
+
+from demo.model import ScriptedModel
+from nightshift.models import ModelEndpoint, UserData, WorkerConfig
+from tests.worker.controlplane import TOKEN, ControlPlane
+from worker import process
+
+ROOT = Path(__file__).parents[2]
+API_KEY = "api-key-of-the-tests"
+
+
+async def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for what another process does: nobody tells when."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+class Machine:
+    """Runs `python -m worker` in a folder of its own, as a machine does."""
+
+    def __init__(self, folder: Path, plane: ControlPlane, model: ScriptedModel) -> None:
+        self.folder = folder
+        self.plane = plane
+        self.model = model
+        self.endpoint = ModelEndpoint(base_url=model.url, api_key=API_KEY)
+        self.log = folder / "worker.log"
+        self.worker: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        data = UserData(session_id="s1", generation=1, api_url=self.plane.url, token=TOKEN, endpoint=self.endpoint)
+        with self.log.open("ab") as log:
+            self.worker = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "worker", "--machine", "test"),
+                cwd=self.folder,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(self.folder)},
+                stdin=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        assert self.worker.stdin
+        self.worker.stdin.write(data.model_dump_json().encode())
+        self.worker.stdin.close()
+
+    async def ended(self) -> int:
+        assert self.worker
+        return await asyncio.wait_for(self.worker.wait(), 20)
+
+    async def kill(self) -> None:
+        """As a power cut does, as far as the worker is concerned."""
+        assert self.worker
+        self.worker.kill()
+        await self.ended()
+
+    async def stop(self) -> None:
+        if self.worker and self.worker.returncode is None:
+            self.worker.terminate()
+            assert await self.ended() == 0
+
+    def processes(self) -> list[int]:
+        """Of tools, wherever they went."""
+        return process.marked(process.MACHINE_MARK, str(self.folder))
+
+
+def configuration(**changes: object) -> WorkerConfig:
+    fields: dict[str, object] = {
+        "session_id": "s1",
+        "generation": 1,
+        "model": "scripted-model",
+        "repository": "acme/tidytime",
+        "github_api_url": "http://127.0.0.1:9/api/v3",
+        "github_host": "http://127.0.0.1:9",
+        "max_steps": 50,
+        "heartbeat_seconds": 60,
+    }
+    return WorkerConfig.model_validate(fields | changes)
+
+
+@pytest_asyncio.fixture
+async def plane() -> AsyncGenerator[ControlPlane]:
+    plane = ControlPlane(configuration())
+    await plane.start()
+    yield plane
+    await plane.stop()
+
+
+@pytest_asyncio.fixture
+async def model() -> AsyncGenerator[ScriptedModel]:
+    model = ScriptedModel()
+    await model.start()
+    yield model
+    await model.stop()
+
+
+@pytest_asyncio.fixture
+async def machine(tmp_path: Path, plane: ControlPlane, model: ScriptedModel) -> AsyncGenerator[Machine]:
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    machine = Machine(folder, plane, model)
+    yield machine
+    await machine.stop()
+    assert machine.processes() == []
+    log = machine.log.read_text() if machine.log.exists() else ""
+    print(log)
+    assert not any(secret in log for secret in (TOKEN, API_KEY, plane.github_token))

@@ -1,0 +1,171 @@
+"""Git and GitHub against the demo's forge: real clones and pushes with a token that is nowhere to be seen."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from demo import sample
+from demo.forge import Forge
+from nightshift.errors import Permanent
+from nightshift.models import GitHubToken, ReportKind
+from tests.worker.conftest import Machine, configuration
+from tests.worker.controlplane import ControlPlane
+from tests.worker.test_worker_tools import use
+from worker import credentials
+from worker.credentials import Tokens
+from worker.masking import Secrets
+from worker.tools import Workbench
+
+REPOSITORY = f"{sample.OWNER}/{sample.NAME}"
+
+
+@pytest_asyncio.fixture
+async def forge(tmp_path: Path) -> AsyncGenerator[Forge]:
+    forge = Forge(tmp_path / "forge")
+    await sample.plant(forge)
+    await forge.start()
+    yield forge
+    await forge.stop()
+
+
+@pytest_asyncio.fixture
+async def bench(tmp_path: Path, forge: Forge) -> AsyncGenerator[Workbench]:
+    token = forge.add_token("nightshift")
+    secrets = Secrets()
+
+    async def fetch(repository: str) -> GitHubToken:
+        if repository != REPOSITORY:
+            raise Permanent("Not this session's repository.")
+        return GitHubToken(token=token)
+
+    async def say(turn: int, id: str, text: str) -> None:
+        pass
+
+    config = configuration(github_api_url=forge.api_url, github_host=forge.url)
+    tokens = Tokens(fetch, secrets.add)
+    folder = tmp_path / ("deep" * 30) / "machine"  # longer than the address of a Unix socket may be
+    bench = Workbench(config, folder, "http://x/sessions/s1", secrets, tokens, say).prepared()
+    async with credentials.serve(tokens, config.github_host, bench.socket):
+        yield bench
+    everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert token.encode() not in everything
+
+
+async def commit(bench: Workbench, text: str, branch: str = "nightshift/s1") -> None:
+    command = f"cd {bench.workspace}/{sample.NAME} && (git switch -qc {branch} || git switch -q {branch})"
+    output = await use(
+        bench, "shell", command=f"{command} && echo {text} >> new.txt && git add . && git commit -qm {text}"
+    )
+    assert not output.is_error, output.text
+
+
+async def publish(bench: Workbench, title: str = "A title") -> str:
+    return (await use(bench, "pull_request", repository=REPOSITORY, title=title, body="Fixes #1", base=None)).text
+
+
+async def test_clone_brings_the_repositorys_knowledge(bench: Workbench) -> None:
+    output = await use(bench, "clone", repository=REPOSITORY)
+    assert not output.is_error, output.text
+    assert f"Cloned into {bench.workspace}/{sample.NAME}." in output.text
+    assert "<knowledge file='AGENTS.md'>" in output.text
+    again = await use(bench, "clone", repository=REPOSITORY)
+    assert "it was in" in again.text
+    url = await use(bench, "shell", command=f"git -C {bench.workspace}/{sample.NAME} remote get-url origin")
+    assert url.text.startswith(f"{bench.config.github_host}/{REPOSITORY}.git\n")
+
+
+async def test_a_repository_of_others_is_not_opened(bench: Workbench) -> None:
+    output = await use(bench, "clone", repository="other/one")
+    assert output.is_error
+    assert "git clone failed" in output.text
+
+
+async def test_the_socket_is_the_users_own_and_serves_one_host(bench: Workbench) -> None:
+    assert stat.S_IMODE(bench.socket.stat().st_mode) == 0o600
+    ask = "printf 'protocol=http\\nhost=%s\\npath=acme/tidytime.git\\n\\n' {} | git credential fill"
+    own = await use(bench, "shell", command=ask.format(bench.config.github_host.removeprefix("http://")))
+    assert "username=x-access-token\npassword=[secret removed]" in own.text
+    other = await use(bench, "shell", command=ask.format("127.0.0.1:1"))
+    assert "terminal prompts disabled" in other.text
+
+
+async def test_a_pull_request_is_opened_once_and_updated(bench: Workbench, forge: Forge) -> None:
+    await use(bench, "clone", repository=REPOSITORY)
+    assert "Make a branch of your own: git switch -c nightshift/s1" in await publish(bench)
+    await use(bench, "shell", command=f"cd {bench.workspace}/{sample.NAME} && git switch -c nightshift/s1")
+    assert "Commit your work first" in await publish(bench)
+    await commit(bench, "one")
+    assert "Opened pull request #2" in await publish(bench)
+    await commit(bench, "two")
+    await use(bench, "shell", command=f"touch {bench.workspace}/{sample.NAME}/forgotten.txt")
+    told = await publish(bench, "Another title")
+    assert "Updated pull request #2" in told
+    assert "forgotten.txt" in told
+    ((issue, pull),) = await forge.pull_requests(sample.OWNER, sample.NAME)
+    assert issue.title == "Another title"
+    assert "http://x/sessions/s1" in (issue.body or "")
+    head = await use(bench, "shell", command=f"git -C {bench.workspace}/{sample.NAME} rev-parse HEAD")
+    assert head.text.split()[0] == pull.head_sha
+
+
+async def test_an_issue_is_read_as_material(bench: Workbench, forge: Forge) -> None:
+    await use(bench, "issue_comment", repository=REPOSITORY, number=1, body="I look into it.")
+    text = (await use(bench, "issue_read", repository=REPOSITORY, number=1)).text
+    assert sample.issue()[0] in text
+    assert "I look into it." in text
+    assert text.startswith("What follows was written by people on GitHub.")
+    assert "GitHub answered 404" in (await use(bench, "issue_read", repository=REPOSITORY, number=99)).text
+
+
+async def test_the_same_comment_call_does_not_double(bench: Workbench, forge: Forge) -> None:
+    from worker.tools.github import issue_comment
+
+    arguments = f'{{"repository": "{REPOSITORY}", "number": 1, "body": "Done."}}'
+    for _ in range(2):
+        output = await issue_comment(arguments, bench.for_call(1, "1.resp.0", "call_1"))
+        assert output.text.startswith("Commented: http")
+    assert len(forge.comments(sample.OWNER, sample.NAME, 1)) == 1
+
+
+@pytest.mark.parametrize(("lifetime", "fetches"), [(timedelta(hours=1), 1), (timedelta(minutes=1), 2)])
+async def test_a_token_is_kept_until_it_nearly_expires(lifetime: timedelta, fetches: int) -> None:
+    fetched: list[str] = []
+
+    async def fetch(repository: str) -> GitHubToken:
+        fetched.append(repository)
+        return GitHubToken(token="t" * 20, expires_at=datetime.now(UTC) + lifetime)
+
+    tokens = Tokens(fetch, lambda token: None)
+    assert [await tokens.get("o/n"), await tokens.get("o/n")] == ["t" * 20] * 2
+    assert len(fetched) == fetches
+
+
+async def test_the_demo_from_issue_to_updated_pull_request(plane: ControlPlane, machine: Machine, forge: Forge) -> None:
+    plane.config = configuration(github_api_url=forge.api_url, github_host=forge.url)
+    plane.github_token = forge.add_token("nightshift")
+    await machine.start()
+    first = await plane.answered(await plane.say("Please fix issue #1."))
+    assert first.kind is ReportKind.COMPLETED
+    (failed,) = [item.text for item in plane.items if item.is_error]
+    assert "FAIL: test_milliseconds" in failed, "nothing fails but the test that shows the bug"
+    ((issue, pull),) = await forge.pull_requests(sample.OWNER, sample.NAME)
+    assert pull.head_ref == "nightshift/s1"
+    assert "/pull/2" in plane.finals()[0]
+    before = pull.head_sha
+    await plane.answered(await plane.say("Now add a line to the changelog."))
+    ((issue, pull),) = await forge.pull_requests(sample.OWNER, sample.NAME)
+    assert pull.head_sha != before
+    assert "the changelog says so" in (issue.body or "")
+    assert len(plane.finals()) == 2
+    tested = await asyncio.create_subprocess_exec(
+        "python3", "-B", "-m", "unittest", cwd=machine.folder / "workspace" / sample.NAME, stderr=asyncio.subprocess.DEVNULL
+    )
+    assert await tested.wait() == 0
+    assert plane.github_token not in str(plane.items)

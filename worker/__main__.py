@@ -1,0 +1,103 @@
+"""python -m worker --machine NAME  < user-data.json
+
+Exit code 3: the control plane no longer wants this worker (its generation is stale or its token is void).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from nightshift.errors import StaleGeneration, Unauthorized
+from nightshift.models import ItemKind, NewItem, UserData
+from worker import credentials, process
+from worker.client import ControlPlane
+from worker.log import Log
+from worker.loop import Agent
+from worker.masking import Secrets
+from worker.model import ResponsesModel
+from worker.reports import Reports
+from worker.tools import Workbench
+
+logger = logging.getLogger(__name__)
+
+UNWANTED = 3
+
+
+async def work(data: UserData, folder: Path, secrets: Secrets) -> None:
+    """Live for ever. Raises an ExceptionGroup with StaleGeneration or Unauthorized when this worker must exit."""
+    await process.kill(process.MACHINE_MARK, str(folder))  # what an earlier worker's tools left running
+    plane = ControlPlane(data.api_url, data.token)
+    try:
+        config = await plane.session()
+        log = Log(plane, secrets)
+        await log.catch_up()
+
+        async def say(turn: int, id: str, text: str) -> None:
+            kind, generation = ItemKind.ASSISTANT_MESSAGE, config.generation
+            await log.append(NewItem(id=id, kind=kind, turn=turn, generation=generation, text=text))
+
+        tokens = credentials.Tokens(plane.github_token, secrets.add)
+        url = f"{data.api_url.rstrip('/')}/sessions/{config.session_id}"
+        bench = Workbench(config, folder, url, secrets, tokens, say).prepared()
+        model = ResponsesModel(data.endpoint, config.model, config.session_id)
+        reports = Reports(plane, log, config)
+        await reports.started()
+        logger.info("session %s, generation %d, model %s", config.session_id, config.generation, config.model)
+        async with credentials.serve(tokens, config.github_host, bench.socket), asyncio.TaskGroup() as together:
+            together.create_task(log.follow())
+            together.create_task(reports.beat())
+            together.create_task(Agent(config, log, model, reports, bench, folder).run())
+    finally:
+        await process.kill(process.MACHINE_MARK, str(folder))
+        await plane.close()
+
+
+async def main(data: UserData, secrets: Secrets) -> int:
+    life = asyncio.create_task(work(data, Path.cwd(), secrets))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, life.cancel)
+    try:
+        await life
+    except* (StaleGeneration, Unauthorized) as unwanted:
+        logger.warning("the control plane no longer wants this worker: %s", unwanted.exceptions[0])
+        return_code = UNWANTED
+    else:
+        return_code = 0
+    return return_code
+
+
+class Masked(logging.Formatter):
+    """A log without secrets, tracebacks included."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._secrets.mask(super().format(record))
+
+
+def start() -> int:
+    parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
+    parser.add_argument("--machine", required=True, help="name of this machine, for people who look at processes")
+    parser.parse_args()
+    data = UserData.model_validate_json(sys.stdin.buffer.read())
+    secrets = Secrets(data.token, data.endpoint.api_key if data.endpoint else "")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Masked(secrets))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for chatty in ("httpx", "httpx2", "openai"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        return asyncio.run(main(data, secrets))
+    except asyncio.CancelledError:
+        logger.info("told to end")
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(start())

@@ -1,0 +1,126 @@
+"""GitHub tokens: fetched when needed, kept in memory, handed to git by a credential helper.
+
+`python -m worker.credentials SOCKET get` is what git runs: it asks the worker over a Unix socket. So no token is in
+a URL, a file, a prompt, a command line or an environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shlex
+import socket
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightshift.errors import NightshiftError
+
+if TYPE_CHECKING:  # git starts this module for each request: it stays quick to import
+    from nightshift.models import GitHubToken
+
+logger = logging.getLogger(__name__)
+
+EARLY = timedelta(minutes=5)
+UNDATED = timedelta(minutes=10)
+"""How long a token without an expiry date is kept."""
+
+
+class Tokens:
+    """`fetch` asks the control plane; what it gave is kept until shortly before it expires."""
+
+    def __init__(self, fetch: Callable[[str], Awaitable[GitHubToken]], learn: Callable[[str], None]) -> None:
+        self._fetch = fetch
+        self._learn = learn
+        self._kept: dict[str, tuple[str, datetime]] = {}
+
+    async def get(self, repository: str) -> str:
+        """Raises Permanent if the session may not use the repository, Retryable if nobody answers."""
+        token, until = self._kept.get(repository, ("", datetime.min.replace(tzinfo=UTC)))
+        if datetime.now(UTC) < until:
+            return token
+        answer = await self._fetch(repository)
+        self._learn(answer.token)
+        until = answer.expires_at - EARLY if answer.expires_at else datetime.now(UTC) + UNDATED
+        self._kept[repository] = answer.token, until
+        return answer.token
+
+
+def git_environment(github_host: str, path: Path) -> dict[str, str]:
+    """What makes git ask the worker for this host, and nobody else, whatever the machine's own git is configured to."""
+    root = Path(__file__).parents[1]
+    helper = shlex.join(["env", f"PYTHONPATH={root}", sys.executable, "-m", "worker.credentials", str(path)])
+    settings = [
+        (f"credential.{github_host}.helper", ""),  # an empty one forgets the helpers configured before
+        (f"credential.{github_host}.helper", f"!{helper}"),
+        (f"credential.{github_host}.useHttpPath", "true"),
+    ]
+    environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_COUNT": str(len(settings))}
+    for number, (key, value) in enumerate(settings):
+        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return environment
+
+
+@asynccontextmanager
+async def serve(tokens: Tokens, github_host: str, path: Path) -> AsyncGenerator[None]:
+    """Answers git's requests on a socket that only this user may open."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = dict(line.split("=", 1) for line in (await reader.read()).decode().splitlines() if "=" in line)
+            writer.write((await _reply(tokens, github_host, request)).encode())
+            await writer.drain()
+        finally:
+            writer.close()
+
+    server = await asyncio.start_unix_server(answer, sock=_bind(path))
+    async with server:
+        yield
+    path.unlink(missing_ok=True)
+
+
+async def _reply(tokens: Tokens, github_host: str, request: dict[str, str]) -> str:
+    if f"{request.get('protocol')}://{request.get('host')}" != github_host:
+        return ""
+    repository = request.get("path", "").removesuffix("/").removesuffix(".git")
+    try:
+        token = await tokens.get(repository)
+    except NightshiftError as fault:  # git says 'authentication failed' to the model; the reason is for the operator
+        logger.warning("no token for %r: %s", repository, fault)
+        return "quit=1\n"
+    return f"username=x-access-token\npassword={token}\n"
+
+
+def _bind(path: Path) -> socket.socket:
+    """A path may be longer than the 107 bytes a socket's address holds, so the folder is named by its descriptor."""
+    path.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        os.fchmod(bound.fileno(), 0o600)  # before it has a name, so that it never had a wider one
+        bound.bind(f"/proc/self/fd/{folder}/{path.name}")
+        return bound
+    finally:
+        os.close(folder)
+
+
+def main(arguments: list[str]) -> None:
+    """What git runs. `store` and `erase` have nothing to do: nothing is kept."""
+    path, action = Path(arguments[0]), arguments[-1]
+    if action != "get":
+        return
+    os.chdir(path.parent)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(path.name)
+        connection.sendall(sys.stdin.buffer.read())
+        connection.shutdown(socket.SHUT_WR)
+        while answer := connection.recv(4096):
+            sys.stdout.buffer.write(answer)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,62 @@
+"""What the worker tells about its turns: the ends for ever until they are heard, the heartbeats once each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from nightshift.errors import Retryable
+from nightshift.models import NewReport, ReportKind, WorkerConfig
+from worker import history
+from worker.client import ControlPlane, patiently
+from worker.history import Closing
+from worker.log import Log
+
+logger = logging.getLogger(__name__)
+
+
+class Reports:
+    def __init__(self, plane: ControlPlane, log: Log, config: WorkerConfig) -> None:
+        self._plane = plane
+        self._log = log
+        self._config = config
+        self._order = asyncio.Lock()  # a heartbeat with older usage must not overtake the end of its turn
+
+    async def started(self) -> None:
+        await self._deliver(ReportKind.STARTED, None, history.answered(self._log.items))
+
+    async def closed(self, closing: Closing) -> None:
+        await self._deliver(closing.kind, closing.turn, closing.through_seq, closing.detail)
+
+    async def progress(self) -> None:
+        """Says that the worker lives and what the turn has used. A lost one is made up for by the next."""
+        async with self._order:
+            items = self._log.items
+            turn = history.open_turn(items)
+            try:
+                await self._plane.report(self._report(ReportKind.PROGRESS, turn, history.answered(items)))
+            except Retryable as fault:
+                logger.warning("heartbeat not delivered: %s", fault)
+
+    async def beat(self) -> None:
+        """Heartbeats for ever."""
+        while True:
+            await asyncio.sleep(self._config.heartbeat_seconds)
+            await self.progress()
+
+    async def _deliver(self, kind: ReportKind, turn: int | None, through: int, detail: str = "") -> None:
+        report = self._report(kind, turn, through, detail)
+        report.id = f"{kind}-{turn or 0}-{through}-g{self._config.generation}"
+        async with self._order:
+            await patiently(lambda: self._plane.report(report))
+
+    def _report(self, kind: ReportKind, turn: int | None, through: int, detail: str = "") -> NewReport:
+        usage = history.usage(self._log.items, turn) if turn is not None else []
+        return NewReport(
+            kind=kind,
+            generation=self._config.generation,
+            turn=turn,
+            through_seq=through,
+            detail=detail,
+            usage=usage,
+        )
