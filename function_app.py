@@ -10,10 +10,10 @@ from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
-from api.app import create_api
 
 from activities import janitor
 from activities import session as activities
+from api.app import create_api
 from api.doorbell import DurableDoorbell, current_doorbell
 from nightshift.lifecycle import Action, State
 from nightshift.services import services

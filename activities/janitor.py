@@ -6,6 +6,9 @@ import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import grpc
+
+from api.begin import ensure_begun
 from api.doorbell import Doorbell
 from nightshift.errors import Permanent, Retryable
 from nightshift.models import Phase, Power, Session
@@ -43,15 +46,19 @@ async def tidy(services: Services, doorbell: Doorbell, now: datetime | None = No
             elif _overdue(machine.started_at, now, services) and machine.power is not Power.DEALLOCATED:
                 await services.machines.begin_deallocate(machine.session_id)
                 findings.removed += 1
-        except (Retryable, Permanent) as error:
+        except (Retryable, Permanent, OSError) as error:
             findings.faults += 1
             _log.warning("janitor: machine %s could not be removed: %s", machine.name, error)
     for session in sessions.values():
-        if now - session.updated_at > _GRACE and await _forgotten(services, session):
-            # Starting is a no-op while the orchestration runs; ringing is one while nothing is new.
-            await doorbell.start(session.id)
-            await doorbell.ring(session.id, "user_message")
-            findings.woken += 1
+        try:
+            if now - session.updated_at > _GRACE and await _forgotten(services, session):
+                # Each of these is a no-op where there is nothing to do.
+                await ensure_begun(services.log, doorbell, session)
+                await doorbell.ring(session.id, "user_message")
+                findings.woken += 1
+        except (Retryable, grpc.RpcError) as error:
+            findings.faults += 1
+            _log.warning("janitor: session %s could not be woken: %s", session.id, type(error).__name__)
     if findings.removed or findings.woken or findings.faults:
         _log.info("janitor: %s", findings)
     return findings

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from api import health, pages, sessions, worker
-from api.auth import needs
 from api.limits import BodyLimit, PrivateAnswers
 from api.problems import MEDIA_TYPE, Problem, UnexpectedErrors, add_problem_handlers
 from nightshift import __version__
-from nightshift.keys import Scope
 from nightshift.services import Services
 
 _TAGS = [
@@ -43,8 +41,7 @@ def create_api(services: Callable[[], Services]) -> FastAPI:
     add_problem_handlers(app)
     for router in (health.router, sessions.router, worker.router):
         app.include_router(router)
-    # The pages show everybody's sessions, so they ask for what opens everybody's sessions.
-    app.include_router(pages.pages_router(services), dependencies=[Depends(needs(Scope.ADMIN))])
+    app.include_router(pages.pages_router(services))
     app.openapi = lambda: _openapi(app)
     return app
 

@@ -46,7 +46,9 @@ class Client:
         return await self._call("GET", f"/api/sessions/{id}")
 
     async def items(self, id: str, after: int, wait: float = 0) -> ItemsPage:
-        return ItemsPage.model_validate(await self._call("GET", f"/api/sessions/{id}/items?after={after}&wait={wait:g}"))
+        return ItemsPage.model_validate(
+            await self._call("GET", f"/api/sessions/{id}/items?after={after}&wait={wait:g}")
+        )
 
     async def send(self, id: str, text: str) -> dict[str, Any]:
         return await self._call("POST", f"/api/sessions/{id}/messages", {"text": text})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,10 @@ from rich.table import Table
 
 from cli.client import DEFAULT_URL, ApiError, Client
 from cli.follow import Follower
-from nightshift.errors import Permanent
+from nightshift.errors import Permanent, UserError
+from nightshift.keys import Scope, create_key, list_keys, revoke_key
+from nightshift.ports import Store
+from nightshift.store.sqlite import SqliteStore
 
 console = Console()
 
@@ -36,10 +41,10 @@ def main() -> None:
 @click.option("--data", type=click.Path(path_type=Path), default=Path("var"), show_default=True, help="Data folder.")
 def up(port: int, data: Path) -> None:
     """Serve pages and API on this machine."""
-    from cli.up import prepare_environment, serve
+    from cli.up import log_to_terminal, prepare_environment, serve
     from embedded import StartError
 
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_terminal(logging.WARNING)
     prepare_environment(port, data.absolute())
     try:
         asyncio.run(serve(port))
@@ -51,7 +56,7 @@ def up(port: int, data: Path) -> None:
 def demo() -> None:
     """Run the main job, start to end, with a scripted model and a local forge."""
     # The demo is no part of the product: it runs beside it, as any user's program would.
-    sys.exit(subprocess.run([sys.executable, "-m", "demo"], check=False).returncode)  # noqa: S603
+    sys.exit(subprocess.run([sys.executable, "-m", "demo"], check=False).returncode)
 
 
 @main.command()
@@ -145,6 +150,61 @@ def delete(session_id: str) -> None:
         await client.delete(session_id)
 
     _run(work)
+
+
+@main.group()
+def keys() -> None:
+    """API keys of the server whose data is on this machine (NIGHTSHIFT_DATA_DIR, default ./var)."""
+
+
+@keys.command(name="create")
+@click.option("--owner", required=True, help="Whose key: a session belongs to the owner of the key that began it.")
+@click.option("--scope", type=click.Choice(["read", "write", "admin"]), multiple=True, default=["read", "write"])
+@click.option("--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="Until it expires.")
+def create(owner: str, scope: tuple[str, ...], days: int) -> None:
+    """Make a key. It is printed once and kept only as a hash."""
+    expires_at = datetime.now(UTC) + timedelta(days=days)
+
+    async def work(store: Store) -> None:
+        _, text = await create_key(store, owner, [Scope(each) for each in scope], expires_at)
+        click.echo(text)
+
+    _on_store(work)
+
+
+@keys.command(name="list")
+def list_() -> None:
+    """List keys, without their secrets."""
+
+    async def work(store: Store) -> None:
+        for key in await list_keys(store):
+            scopes = ",".join(sorted(key.scopes))
+            click.echo(
+                f"{key.id}  {key.owner}  {scopes}  expires {key.expires_at or 'never'}  used {key.last_used or '-'}"
+            )
+
+    _on_store(work)
+
+
+@keys.command()
+@click.argument("key_id")
+def revoke(key_id: str) -> None:
+    """Make a key useless at once."""
+    _on_store(lambda store: revoke_key(store, key_id))
+
+
+def _on_store(work: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
+    async def go() -> None:
+        store = SqliteStore(Path(os.environ.get("NIGHTSHIFT_DATA_DIR", "var")) / "nightshift.db")
+        try:
+            await work(store)
+        finally:
+            await store.close()
+
+    try:
+        asyncio.run(go())
+    except UserError as error:
+        raise click.ClickException(str(error)) from error
 
 
 async def _follow(client: Client, session_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
 import signal
@@ -24,6 +25,14 @@ LOCAL_DEFAULTS = {
     "NIGHTSHIFT_SILENCE": "15",
     "NIGHTSHIFT_STOP": "20",
 }
+
+
+def log_to_terminal(level: int) -> None:
+    """Log to stderr from `level` on, without one line of the SDK that says nothing."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        # A cancelled timer that fires all the same is ignored, as it should be, but with a warning each time.
+        handler.addFilter(lambda record: "unexpected timerFired" not in record.getMessage())
 
 
 def prepare_environment(port: int, data_dir: Path) -> None:

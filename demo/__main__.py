@@ -8,6 +8,7 @@ with GITHUB_TOKEN set (and NIGHTSHIFT_DEMO_REPO=owner/name, NIGHTSHIFT_DEMO_ISSU
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import socket
@@ -23,14 +24,13 @@ from rich.console import Console
 
 from cli.client import ApiError, Client
 from cli.follow import Follower
-from cli.up import prepare_environment, running
+from cli.up import log_to_terminal, prepare_environment, running
 from demo.forge import Forge
 from demo.model import MODELS, ScriptedModel
+from demo.sample import NAME, OWNER, plant
 from embedded import StartError
 from nightshift.errors import Permanent
 
-SAMPLE = Path(__file__).with_name("sample")
-OWNER, NAME = "demo", "tidytime"
 QUICK = {"NIGHTSHIFT_IDLE": "3", "NIGHTSHIFT_POLL": "0.3"}  # seconds here, half an hour in earnest
 LATENCY = 0.15
 """Seconds a scripted answer takes, so that people can watch."""
@@ -101,7 +101,10 @@ def _summary(session: dict[str, Any], started: dict[str, Any], console: Console)
         ("phase", session["phase"]),
         ("turns", session["turns"]),
         ("machine starts", session["generation"]),
-        ("tokens", f"{tokens['input']} in ({tokens['cached']} cached), {tokens['output']} out, {tokens['calls']} calls"),
+        (
+            "tokens",
+            f"{tokens['input']} in ({tokens['cached']} cached), {tokens['output']} out, {tokens['calls']} calls",
+        ),
         ("cost", cost),
         ("pull request", session["pull_requests"][0]["url"]),
         ("status", started["durable"]["statusQueryGetUri"].split("?")[0]),
@@ -113,18 +116,18 @@ async def _forge(stack: AsyncExitStack, root: Path, console: Console) -> Job:
     if os.environ.get("GITHUB_TOKEN"):
         repository, issue = os.environ.get("NIGHTSHIFT_DEMO_REPO"), os.environ.get("NIGHTSHIFT_DEMO_ISSUE")
         if not repository or not issue:
-            raise DemoFailed("GITHUB_TOKEN is set: name the work as well, NIGHTSHIFT_DEMO_REPO=owner/name NIGHTSHIFT_DEMO_ISSUE=1")
+            raise DemoFailed(
+                "GITHUB_TOKEN is set: name the work as well, NIGHTSHIFT_DEMO_REPO=owner/name NIGHTSHIFT_DEMO_ISSUE=1"
+            )
         return Job(repository, int(issue), None)
     forge = Forge(root)
     await forge.start()
     stack.push_async_callback(forge.stop)
-    await forge.create_repository(OWNER, NAME, SAMPLE / "repository")
-    title, _, body = (SAMPLE / "issue.md").read_text("utf-8").partition("\n")
-    issue = forge.create_issue(OWNER, NAME, title.lstrip("# "), body.strip())
+    await plant(forge)
     os.environ["GITHUB_TOKEN"] = forge.add_token("nightshift-agent")
     os.environ["GITHUB_API_URL"] = forge.api_url
     console.print(f"local forge     {forge.url}", highlight=False)
-    return Job(f"{OWNER}/{NAME}", issue.number, forge)
+    return Job(f"{OWNER}/{NAME}", 1, forge)
 
 
 async def _model(stack: AsyncExitStack, console: Console) -> None:
@@ -175,6 +178,7 @@ def _free_port() -> int:
 
 if __name__ == "__main__":
     output = Console()
+    log_to_terminal(logging.CRITICAL)  # what goes wrong is told below; the rest would stand between the lines
     try:
         asyncio.run(main(output))
     except (DemoFailed, ApiError, StartError, Permanent, TimeoutError) as error:

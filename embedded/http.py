@@ -1,5 +1,6 @@
 """HTTP triggers: an ASGI app that finds the function for a request and calls it."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -49,6 +50,10 @@ class HttpTriggers:
         try:
             value = await _to_function_request(request, route_values)
             return _to_response(await self._invoker.invoke(function, value))
+        except asyncio.CancelledError:
+            # The server cancels what outlasts the drain of a stop; the client hears that it may ask again.
+            logger.warning("function %s was cut off by the stop", function.name)
+            return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
         except Exception:
             logger.exception("function %s failed", function.name)
             return Response(status_code=HTTPStatus.INTERNAL_SERVER_ERROR)

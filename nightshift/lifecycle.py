@@ -90,7 +90,7 @@ class Seen(_Frozen):
     revision: int = 0
     answered_seq: int = 0
     turns: int = 0
-    """These four as the session document has them: an orchestration begun anew, or a step taken again, goes on from there."""
+    """These four as the session document has them: an orchestration begun anew goes on from there."""
     item_seq: int = 0
     last_message_seq: int = 0
     effects: list[Effect] = []

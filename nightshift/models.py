@@ -14,7 +14,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_TEXT = 200_000
-"""Characters of one message or one tool output. Longer text is refused at the door (413)."""
+"""Characters of one message or one tool output. Longer text is refused at the door (422)."""
 
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:-]+$")]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]

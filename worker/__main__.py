@@ -30,7 +30,7 @@ UNWANTED = 3
 
 async def work(data: UserData, folder: Path, secrets: Secrets) -> None:
     """Live for ever. Raises an ExceptionGroup with StaleGeneration or Unauthorized when this worker must exit."""
-    await process.kill(process.MACHINE_MARK, str(folder))  # what an earlier worker's tools left running
+    await process.kill(process.TOOLS_MARK, str(folder))  # what an earlier worker's tools left running
     plane = ControlPlane(data.api_url, data.token)
     try:
         config = await plane.session()
@@ -53,7 +53,7 @@ async def work(data: UserData, folder: Path, secrets: Secrets) -> None:
             together.create_task(reports.beat())
             together.create_task(Agent(config, log, model, reports, bench, folder).run())
     finally:
-        await process.kill(process.MACHINE_MARK, str(folder))
+        await process.kill(process.TOOLS_MARK, str(folder))
         await plane.close()
 
 

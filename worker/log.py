@@ -33,7 +33,7 @@ class Log:
         while True:
             page = await self._plane.items(self._cursor, self._control_cursor, 0)
             self._add(page)
-            if self._cursor >= page.last_seq:
+            if self._cursor >= page.last_seq and not page.controls:
                 return
 
     async def follow(self) -> None:

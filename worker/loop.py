@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nightshift.errors import NightshiftError, Permanent, UserError
-from nightshift.models import Item, ItemKind, NewItem, WorkerConfig
+from nightshift.models import MAX_TEXT, Item, ItemKind, NewItem, WorkerConfig
 from worker import history, replies, tools
 from worker.envelope import Envelope
 from worker.log import Log
+from worker.masking import storable
 from worker.model import Model
 from worker.prompt import system_prompt
 from worker.reports import Reports
@@ -131,7 +132,7 @@ class Agent:
                 generation=self._config.generation,
                 call_id=call.call_id,
                 name=call.name,
-                text=output.text,
+                text=storable(output.text[:MAX_TEXT]),
                 is_error=output.is_error,
                 effect=output.effect,
             )

@@ -12,6 +12,7 @@ import openai
 
 from nightshift.errors import Permanent
 from nightshift.models import ModelEndpoint, Tokens
+from worker.masking import storable
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class ResponsesModel:
         }
         for pauses_left in range(LONG_PAUSES, -1, -1):
             try:
-                return self._reply(json.loads(await self._create(request)))
+                return self._reply(storable(json.loads(await self._create(request))))
             except openai.APIStatusError as fault:
                 pause = _retry_after(fault)
                 if fault.status_code not in (429, 503) or not pauses_left or not 0 < pause <= LONGEST_PAUSE:

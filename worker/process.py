@@ -19,7 +19,7 @@ from nightshift.errors import ModelRetry
 
 logger = logging.getLogger(__name__)
 
-MACHINE_MARK = "NIGHTSHIFT_MACHINE"
+TOOLS_MARK = "NIGHTSHIFT_TOOLS"
 CALL_MARK = "NIGHTSHIFT_CALL"
 GRACE = 0.6
 """Seconds between SIGTERM and SIGKILL."""

@@ -20,6 +20,7 @@ KNOWLEDGE_FILES = (
 )
 KNOWLEDGE_LIMIT = 16_000
 """Characters of one file; what is longer is cut and can be viewed."""
+KNOWLEDGE_FILES_LIMIT = 5
 
 SYSTEM = Template("""\
 You are Nightshift, a software engineer who works alone on a machine of your own and delivers pull requests.
@@ -77,7 +78,7 @@ def knowledge(folder: Path) -> str:
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
             continue
         content = path.read_text(errors="replace").strip()
-        if content and content not in told:
+        if content and content not in told and len(told) < KNOWLEDGE_FILES_LIMIT:
             told.add(content)
             cut = "\n[... cut here; view the file for the rest]" if len(content) > KNOWLEDGE_LIMIT else ""
             parts.append(f"\n<knowledge file={name!r}>\n{content[:KNOWLEDGE_LIMIT]}{cut}\n</knowledge>")

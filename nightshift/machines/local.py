@@ -67,8 +67,12 @@ class LocalMachines:
 
     def _start(self, spec: MachineSpec) -> None:
         name = machine_name(spec.session_id)
-        with self._locked(name):
-            self._start_locked(name, spec)
+        try:
+            with self._locked(name):
+                self._start_locked(name, spec)
+        except OSError as error:
+            advice = f"Check disk space and rights of {self._root}."
+            raise Permanent(f"The local machine could not be started: {error}.", advice) from error
 
     def _start_locked(self, name: str, spec: MachineSpec) -> None:
         record = self._read(name)
@@ -77,17 +81,11 @@ class LocalMachines:
         if record is not None and record["generation"] == spec.generation and record["spawned"]:
             return
         _kill_all(name)
-        folder = self._root / name
-        home = folder / "home"
-        try:
-            home.mkdir(parents=True, exist_ok=True)
-            self._write(name, spec, spawned=False)
-            self._spawn(name, home, spec)
-            self._write(name, spec, spawned=True)
-        except OSError as error:
-            raise Permanent(
-                f"The local machine could not be started: {error}", f"Check disk space and rights of {folder}."
-            ) from error
+        home = self._root / name / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        self._write(name, spec, spawned=False)
+        self._spawn(name, home, spec)
+        self._write(name, spec, spawned=True)
 
     def _spawn(self, name: str, home: Path, spec: MachineSpec) -> None:
         environment = {key: os.environ[key] for key in _KEPT if key in os.environ}
@@ -116,7 +114,7 @@ class LocalMachines:
         if record is None:
             return MachineState(power=Power.ABSENT)
         generation = int(record["generation"])
-        if _processes(name):
+        if any("worker" in _command(process) for process in _processes(name)):
             return MachineState(power=Power.RUNNING, generation=generation, stage="worker starting")
         if record["stopped"]:
             return MachineState(power=Power.DEALLOCATED, generation=generation)
@@ -129,14 +127,19 @@ class LocalMachines:
 
     def _stop(self, session_id: str) -> None:
         name = machine_name(session_id)
+        _kill_all(name)
+        if self._read(name) is None:
+            return
         with self._locked(name):
-            record = self._read(name)
             _kill_all(name)
-            if record is not None:
+            if (record := self._read(name)) is not None:
                 self._save(name, record | {"stopped": True})
 
     def _delete(self, session_id: str) -> None:
         name = machine_name(session_id)
+        _kill_all(name)
+        if self._read(name) is None:
+            return
         with self._locked(name):
             _kill_all(name)
             shutil.rmtree(self._root / name, ignore_errors=False, onexc=_ignore_missing)
@@ -169,7 +172,7 @@ class LocalMachines:
         try:
             record: dict[str, Any] = json.loads((self._root / name / "machine.json").read_text("utf-8"))
             return record
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def _write(self, name: str, spec: MachineSpec, *, spawned: bool) -> None:
@@ -200,6 +203,13 @@ def _processes(name: str) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # gone meanwhile, or somebody else's: not ours either way
     return [process for process in found.values() if process.pid != os.getpid()]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []  # gone between the look and the question
 
 
 def _kill_all(name: str) -> None:

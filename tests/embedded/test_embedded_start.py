@@ -1,5 +1,6 @@
 """Starting and stopping: the command line, its errors, and what is left behind."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -120,3 +121,13 @@ async def test_a_pubsub_of_ones_own_is_kept(monkeypatch: pytest.MonkeyPatch) -> 
     await host.start()
     assert os.environ[PUBSUB] == own
     await host.stop()
+
+
+async def test_a_request_that_outlasts_the_drain_is_told_to_come_again() -> None:
+    host = Host(APPS / "web", port=0)
+    await host.start()
+    async with httpx.AsyncClient(base_url=host.url, timeout=20) as client:
+        endless = asyncio.create_task(client.get("/api/endless"))
+        await client.get("/api/entered")
+        await host.stop()
+        assert (await endless).status_code == 503

@@ -24,6 +24,7 @@ from nightshift.models import (
     Todo,
     Tokens,
     TurnUsage,
+    new_id,
 )
 from nightshift.store.sqlite import SqliteStore
 
@@ -44,12 +45,11 @@ def session(id: str, message: str = "Do it", owner: str = "ann") -> Session:
 
 
 def message(text: str, id: str | None = None) -> NewItem:
-    return NewItem(kind=ItemKind.USER_MESSAGE, text=text, **({"id": id} if id else {}))
+    return NewItem(id=id or new_id(), kind=ItemKind.USER_MESSAGE, text=text)
 
 
 def by_worker(text: str, generation: int, id: str | None = None) -> NewItem:
-    made = NewItem(kind=ItemKind.ASSISTANT_MESSAGE, text=text, generation=generation)
-    return made.model_copy(update={"id": id}) if id else made
+    return NewItem(id=id or new_id(), kind=ItemKind.ASSISTANT_MESSAGE, text=text, generation=generation)
 
 
 def starting(generation: int) -> NewItem:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import uvicorn
 from starlette.types import ASGIApp
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from nightshift.models import ItemKind
 from nightshift.services import Services
@@ -41,8 +43,16 @@ async def page() -> AsyncIterator[Any]:
         page = await browser.new_page()
         page.set_default_timeout(10_000)
         complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+
+        def hear(message: Any) -> None:
+            if message.type == "error":
+                complaints.append(message.text)
+
+        def hear_error(error: Any) -> None:
+            complaints.append(str(error))
+
+        page.on("console", hear)
+        page.on("pageerror", hear_error)
         page.complaints = complaints
         yield page
         with suppress(playwright.Error):
@@ -61,7 +71,7 @@ async def test_the_chat_follows_the_log_and_sends_once(
     await say(ItemKind.USER_MESSAGE, "Fix the **bug**")
     await say(ItemKind.TOOL_CALL, name="shell", arguments='{"command": "make test"}', call_id="c")
     await page.goto(f"{url}/sessions/s-1")
-    await page.get_by_text("make test").wait_for()
+    await page.locator("#item-2 .line", has_text="make test").wait_for()
     assert await page.locator("strong", has_text="bug").is_visible()
     assert await page.locator("#item-2 .running").count() == 1
 
@@ -137,6 +147,35 @@ async def test_escape_interrupts_and_buttons_follow_the_phase(
     await services.log.project("s-1", 2, {"phase": "stopped", "stage": ""})
     await page.get_by_role("button", name="Resume").wait_for()
     assert not await page.get_by_role("button", name="Stop", exact=True).is_visible()
+
+
+async def test_hints_of_the_live_channel_are_followed_and_it_is_joined_again(
+    page: Any, url: str, services: Services, new_session: NewSession, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: asyncio.Queue[ServerConnection] = asyncio.Queue()
+
+    async def channel(socket: ServerConnection) -> None:
+        await socket.send('{"type": "system", "event": "connected"}')
+        await joined.put(socket)
+        await socket.wait_closed()
+
+    async with serve(channel, "localhost", 0, subprotocols=[Subprotocol("json.webpubsub.azure.v1")]) as hub:
+        port = next(iter(hub.sockets)).getsockname()[1]
+
+        async def page_url(session_id: str) -> str:
+            return f"ws://localhost:{port}/"
+
+        monkeypatch.setattr(services.live, "page_url", page_url)
+        await new_session()
+        await page.goto(f"{url}/sessions/s-1")
+        for text in ("first", "after a reconnect"):
+            socket = await asyncio.wait_for(joined.get(), 10)
+            await page.wait_for_timeout(500)  # let the fetch that follows a connection pass: only the hint is left
+            await say(ItemKind.NOTICE, text)
+            await socket.send('{"type": "message", "from": "group", "data": {"session": "s-1", "seq": 1}}')
+            await page.get_by_text(text).wait_for(timeout=2000)
+            await socket.close()
+        await page.goto("about:blank")
 
 
 async def test_older_items_load_and_the_list_refreshes_itself(

@@ -22,7 +22,7 @@ API_KEY = "api-key-of-the-tests"
 async def until(condition: Callable[[], object], seconds: float = 20) -> None:
     """Wait for what another process does: nobody tells when."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.01)
 
 
@@ -69,7 +69,7 @@ class Machine:
 
     def processes(self) -> list[int]:
         """Of tools, wherever they went."""
-        return process.marked(process.MACHINE_MARK, str(self.folder))
+        return process.marked(process.TOOLS_MARK, str(self.folder))
 
 
 def configuration(**changes: object) -> WorkerConfig:

@@ -165,7 +165,9 @@ async def test_the_demo_from_issue_to_updated_pull_request(plane: ControlPlane, 
     assert "the changelog says so" in (issue.body or "")
     assert len(plane.finals()) == 2
     tested = await asyncio.create_subprocess_exec(
-        "python3", "-B", "-m", "unittest", cwd=machine.folder / "workspace" / sample.NAME, stderr=asyncio.subprocess.DEVNULL
+        *("python3", "-B", "-m", "unittest"),
+        cwd=machine.folder / "workspace" / sample.NAME,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     assert await tested.wait() == 0
     assert plane.github_token not in str(plane.items)

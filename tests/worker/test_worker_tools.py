@@ -35,7 +35,7 @@ async def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
     yield Workbench(
         configuration(), tmp_path, "http://x/sessions/s1", secrets, Tokens(fetch, secrets.add), say
     ).prepared()
-    await process.kill(process.MACHINE_MARK, str(tmp_path))
+    await process.kill(process.TOOLS_MARK, str(tmp_path))
 
 
 calls = 0
@@ -99,13 +99,13 @@ async def test_shell_timeout_takes_the_children(bench: Workbench) -> None:
     assert output.is_error
     assert output.text.startswith("begun\n")
     assert output.text.endswith("[ended after 1 s, its limit, with all its children]")
-    assert process.marked(process.MACHINE_MARK, str(bench.folder)) == []
+    assert process.marked(process.TOOLS_MARK, str(bench.folder)) == []
 
 
 async def test_shell_does_not_wait_for_the_background(bench: Workbench) -> None:
     output = await use(bench, "shell", command="sleep 1000 & echo started")
     assert output.text.startswith("started\n")
-    assert len(process.marked(process.MACHINE_MARK, str(bench.folder))) == 1
+    assert len(process.marked(process.TOOLS_MARK, str(bench.folder))) == 1
 
 
 async def test_huge_output_is_cut_and_kept(bench: Workbench) -> None:

@@ -262,6 +262,15 @@ async def test_a_tools_effect_and_messages_on_the_way(plane: ControlPlane, machi
     assert messages == [("still at it", False), ("done", True)]
 
 
+async def test_what_utf8_cannot_carry_is_replaced(plane: ControlPlane, machine: Machine) -> None:
+    await machine.start()
+    turn = await plane.say(
+        r"""!shell mkdir -p $'\xff' && cd $'\xff' && pwd""" + '\n!call \\ud800 {"\\ud800": 1}\n!say done'
+    )
+    assert (await plane.answered(turn)).kind is ReportKind.COMPLETED
+    assert "exit code 0" in plane.of(ItemKind.TOOL_OUTPUT)[0].text
+
+
 async def test_secrets_reach_neither_log_nor_model_nor_tools(
     plane: ControlPlane, model: ScriptedModel, machine: Machine
 ) -> None:

@@ -145,7 +145,7 @@ def _near(old: str, content: str) -> str:
     numbers = [number for number, line in enumerate(stripped) if line in close][:5]
     if not numbers:
         return " Nothing in it looks alike; view the file."
-    return " These lines look alike:\n" + "\n".join(f"{number + 1:6}\t{lines[number]}" for number in numbers)
+    return " These lines look alike:\n" + "\n".join(f"{number + 1:6}\t{lines[number][:500]}" for number in numbers)
 
 
 def _diff(before: str, after: str, path: Path) -> str:

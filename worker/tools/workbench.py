@@ -12,7 +12,10 @@ from nightshift.models import WorkerConfig
 from worker import credentials, process
 from worker.masking import Secrets
 
-INHERITED = re.compile(r"^(PATH|HOME|USER|LOGNAME|SHELL|TZ|TMPDIR|LANG|LC_\w+|SSL_CERT_\w+|(?i:https?|no|all)_proxy)$")
+INHERITED = re.compile(
+    r"^(PATH|HOME|USER|LOGNAME|SHELL|TZ|TMPDIR|LANG|LC_\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|NIGHTSHIFT_MACHINE"
+    r"|(?i:https?|no|all)_proxy)$"
+)
 """Of the worker's own environment. Everything else, and with it every secret, is left out."""
 NAME, EMAIL = "Nightshift", "nightshift@users.noreply.localhost"
 
@@ -61,7 +64,7 @@ class Workbench:
             **{f"GIT_{who}_NAME": NAME for who in ("AUTHOR", "COMMITTER")},
             **{f"GIT_{who}_EMAIL": EMAIL for who in ("AUTHOR", "COMMITTER")},
             **credentials.git_environment(self.config.github_host, self.socket),
-            process.MACHINE_MARK: str(self.folder),
+            process.TOOLS_MARK: str(self.folder),
         }
         return replace(self, environment=environment)
 

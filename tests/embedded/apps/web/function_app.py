@@ -1,9 +1,11 @@
+import asyncio
 import threading
 from typing import Any
 
 import azure.functions as func
 
 app = func.FunctionApp()
+entered = asyncio.Event()
 
 
 @app.route("echo", auth_level=func.AuthLevel.ANONYMOUS)
@@ -65,3 +67,14 @@ def cookies(req: func.HttpRequest) -> func.HttpResponse:
 def thread(req: func.HttpRequest, context: Any) -> str:
     same = context.thread_local_storage.invocation_id == context.invocation_id
     return f"{threading.current_thread() is threading.main_thread()} {same}"
+
+
+@app.route("endless", auth_level=func.AuthLevel.ANONYMOUS)
+async def endless(req: func.HttpRequest) -> None:
+    entered.set()
+    await asyncio.Event().wait()
+
+
+@app.route("entered", auth_level=func.AuthLevel.ANONYMOUS)
+async def has_entered(req: func.HttpRequest) -> None:
+    await entered.wait()
