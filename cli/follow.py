@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +11,10 @@ from rich.markup import escape
 from rich.status import Status
 
 from cli.client import Client
+from nightshift.gist import MACHINE_FOLDER, gist, shortened
 from nightshift.models import Item, ItemKind
 
 RESTING = {"waiting", "stopped", "failed"}
-_FOLDER = re.compile(r"/\S*/machines/nightshift-[^/\s]+/home/(workspace/)?")
-"""The machine's own folder, which says nothing to a reader."""
 _LOOK = 0.3  # seconds between looks at the session's phase
 
 
@@ -75,7 +72,7 @@ def describe(item: Item) -> str | None:
         case ItemKind.ASSISTANT_MESSAGE:
             return f"[bold green]agent[/]  {escape(item.text)}"
         case ItemKind.TOOL_CALL:
-            return f"  [dim]>[/] [bold]{escape(item.name or '')}[/] {escape(_gist(item.arguments))}"
+            return f"  [dim]>[/] [bold]{escape(item.name or '')}[/] {escape(shortened(gist(item.arguments)))}"
         case ItemKind.TOOL_OUTPUT:
             colour = "red" if item.is_error else "dim"
             return f"    [{colour}]{escape(_outcome(item.text))}[/]"
@@ -90,17 +87,5 @@ def _outcome(text: str) -> str:
     """The last line that says something: the shell's own footer counts only when it is alone."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     told = [line for line in lines if not line.startswith(("[exit code 0", "</"))]
-    last = _FOLDER.sub("", (told or lines or ["(no output)"])[-1])
-    return last if len(last) <= 100 else last[:99] + "…"
-
-
-def _gist(arguments: str | None) -> str:
-    """The arguments of a tool call in one short line: the values, the longest cut."""
-    try:
-        values: dict[str, list[Any] | str | int | None] = json.loads(arguments or "{}")
-        shown = (f"{len(value)} items" if isinstance(value, list) else str(value) for value in values.values() if value)
-        text = " ".join(shown)
-    except (ValueError, AttributeError):
-        text = arguments or ""
-    text = _FOLDER.sub("", " ".join(text.split()))
-    return text if len(text) <= 100 else text[:99] + "…"
+    last = MACHINE_FOLDER.sub("", (told or lines or ["(no output)"])[-1])
+    return shortened(last)

@@ -142,6 +142,7 @@ class Host:
         serving = asyncio.create_task(server.serve([listener]))
         serving.add_done_callback(lambda _: server.ready.set())
         running.push_async_callback(server.finish, serving)
+        running.push_async_callback(triggers.drain, DRAIN_SECONDS)
         await server.ready.wait()
         _in_background(running, timers.run())
 

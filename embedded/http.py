@@ -25,6 +25,8 @@ class HttpTriggers:
     def __init__(self, functions: Iterable[HttpFunction], prefix: str, invoker: Invoker, keys: Keys) -> None:
         self._invoker = invoker
         self._keys = keys
+        self._under_way: set[asyncio.Task[Response]] = set()
+        self._stopping = False
         routes = [(compile_route(f"{prefix}/{function.route}"), function) for function in functions]
         self._routes: list[tuple[Route, HttpFunction]] = sorted(routes, key=lambda entry: entry[0].rank)
 
@@ -32,8 +34,22 @@ class HttpTriggers:
         if scope["type"] != "http":  # functions have no WebSockets
             await send({"type": "websocket.close"})
             return
-        response = await self._respond(Request(scope, receive))
+        if self._stopping:
+            await Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)(scope, receive, send)
+            return
+        task = asyncio.create_task(self._respond(Request(scope, receive)))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        response = await task
         await response(scope, receive, send)
+
+    async def drain(self, seconds: float) -> None:
+        """Answer nothing new, give what is under way this long, and cut off the rest."""
+        self._stopping = True
+        if self._under_way:
+            _, late = await asyncio.wait(self._under_way, timeout=seconds)
+            for task in late:
+                task.cancel()
 
     async def _respond(self, request: Request) -> Response:
         path = decoded_path(request.scope["raw_path"])
@@ -51,8 +67,8 @@ class HttpTriggers:
             value = await _to_function_request(request, route_values)
             return _to_response(await self._invoker.invoke(function, value))
         except asyncio.CancelledError:
-            # The server cancels what outlasts the drain of a stop; the client hears that it may ask again.
-            logger.warning("function %s was cut off by the stop", function.name)
+            # What outlasts the drain of a stop, such as a long poll; the client hears that it may ask again.
+            logger.info("function %s was cut off by the stop", function.name)
             return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
         except Exception:
             logger.exception("function %s failed", function.name)

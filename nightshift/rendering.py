@@ -24,6 +24,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name  # pyright: ignore[reportUnknownVariableType]
 from pygments.util import ClassNotFound
 
+from nightshift.gist import arguments as call_arguments
+from nightshift.gist import gist, shortened
 from nightshift.models import Item, ItemKind
 
 MAX_MARKDOWN = 60_000
@@ -37,8 +39,6 @@ _TAGS = _TEXT | {"h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", 
 _ATTRIBUTES = {"a": {"href", "title"}, "code": {"class"}, "span": {"class"}, "ol": {"start"}}
 _SCHEMES = {"http", "https", "mailto"}
 _DIFF = re.compile(r"^--- .*\n\+\+\+ .*\n@@ ", re.MULTILINE)
-_SPEAKING = ("command", "path", "title", "repository", "query", "url", "text")
-"""Arguments that say most about a call, best first."""
 
 
 def coloured(code: str, language: str) -> str:
@@ -63,6 +63,8 @@ def _image(_self: RendererHTML, tokens: Sequence[Token], index: int, _options: O
 
 _markdown = MarkdownIt("commonmark", {"html": False, "linkify": True, "breaks": True, "highlight": _highlight})
 _markdown.enable(["table", "strikethrough", "linkify"])
+# Only with a scheme: CHANGELOG.md is a file, not a site in Moldova.
+cast(Any, _markdown.linkify).set({"fuzzy_link": False, "fuzzy_email": False})
 _markdown.add_render_rule("image", _image)
 
 
@@ -116,18 +118,14 @@ class Row:
     @property
     def line(self) -> str:
         """What a call does, in one line: the argument that says most."""
-        arguments = _arguments(self.item)
-        named = [arguments[name] for name in _SPEAKING if arguments.get(name)]
-        value = next(iter(named or arguments.values()), _not_an_object(self.item))
-        line = " ".join(_plain(value).split())
-        return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"
+        return shortened(gist(self.item.arguments), MAX_LINE)
 
     @property
     def input(self) -> str:
         """A call's arguments for reading: text as it is, not as JSON escapes it."""
-        arguments = _arguments(self.item)
+        arguments = call_arguments(self.item.arguments)
         if not arguments:
-            return _not_an_object(self.item)
+            return gist(self.item.arguments)
         if len(arguments) == 1:
             return _plain(*arguments.values())
         return "\n".join(_named(name, _plain(value)) for name, value in arguments.items() if value is not None)
@@ -145,20 +143,6 @@ def rows(items: Iterable[Item]) -> list[Row]:
         if item.kind is ItemKind.TOOL_CALL:
             calls[item.call_id] = result[-1]
     return result
-
-
-def _arguments(item: Item) -> dict[str, Any]:
-    try:
-        value: object = json.loads(item.arguments or "{}")
-    except ValueError:  # the model wrote no JSON; the row shows what it wrote
-        return {}
-    return cast(dict[str, Any], value) if isinstance(value, dict) else {}
-
-
-def _not_an_object(item: Item) -> str:
-    """What the model wrote where it should have written arguments; "" if it rightly gave none."""
-    text = item.arguments or ""
-    return "" if text.strip() == "{}" else text
 
 
 def _plain(value: object) -> str:

@@ -54,7 +54,7 @@ async def test_another_site_in_the_users_browser_changes_nothing(house: House, h
 
 @pytest.mark.parametrize("headers", [{}, {"Host": "127.0.0.1"}, {"Authorization": "Basic eDp5"}])
 async def test_elsewhere_a_key_is_needed(cloud: House, headers: dict[str, str]):
-    for path in ("/api/sessions", "/api/sessions/s-1", "/", "/sessions/s-1", "/static/app.css"):
+    for path in ("/api/sessions", "/api/sessions/s-1", "/", "/sessions/s-1"):
         answer = await cloud.http.get(path, headers=headers)
         assert answer.status_code == 401, path
         assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -95,9 +95,20 @@ async def test_a_key_does_what_its_scopes_say(cloud: House):
     assert (await cloud.http.get(path, headers=rules)).json()["durable"]
 
 
-async def test_the_pages_are_for_admins_because_they_show_everybodys_sessions(cloud: House):
-    assert (await cloud.http.get("/", headers=await cloud.key("ann"))).status_code == 403
-    assert (await cloud.http.get("/", headers=await cloud.key("root", Scope.ADMIN))).status_code == 200
+async def test_the_stylesheet_is_for_everybody_because_the_401_page_wears_it(cloud: House):
+    assert (await cloud.http.get("/static/app.css")).status_code == 200
+
+
+async def test_the_pages_show_everybody_their_own_sessions(cloud: House):
+    anns = await cloud.key("ann", Scope.ADMIN)
+    begun = await cloud.http.post("/api/sessions", json=BODY, headers=anns)
+    id = begun.json()["id"]
+    bobs = await cloud.key("bob")
+    theirs = await cloud.http.get("/", headers=bobs)
+    assert (theirs.status_code, id in theirs.text) == (200, False)
+    assert (await cloud.http.get(f"/sessions/{id}", headers=bobs)).status_code == 404
+    assert (await cloud.http.get(f"/sessions/{id}/fragment?after=0", headers=bobs)).status_code == 404
+    assert id in (await cloud.http.get("/", headers=anns)).text
 
 
 async def test_health_needs_nothing(cloud: House):
