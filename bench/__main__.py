@@ -58,11 +58,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         floor = bare(folder)
-        print(f"bare synced insert            {floor * 1000:6.2f} ms")
+        print(f"bare synced insert           {floor * 1000:6.2f} ms")
         for length, seconds in asyncio.run(appends(folder)):
-            print(
-                f"append to a log of {length:>6}     {seconds * 1000:6.2f} ms   {seconds / floor:5.1f} x the bare insert"
-            )
+            ratio = f"{seconds / floor:5.1f} x the bare insert"
+            print(f"append to a log of {length:>6}    {seconds * 1000:6.2f} ms   {ratio}")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from uuid import uuid4
 from nightshift.errors import Conflict, PreconditionFailed, UserError
 from nightshift.ports import Body, Document, Page
 
+# No WITHOUT ROWID: with it SQLite's planner looks through a whole partition rather than use the index by key.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS documents (
     pk TEXT NOT NULL, id TEXT NOT NULL, etag TEXT NOT NULL, body TEXT NOT NULL,
@@ -26,8 +27,8 @@ CREATE TABLE IF NOT EXISTS documents (
     kind TEXT GENERATED ALWAYS AS (json_extract(body, '$.kind')) VIRTUAL,
     created_at TEXT GENERATED ALWAYS AS (json_extract(body, '$.created_at')) VIRTUAL,
     PRIMARY KEY (pk, id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS documents_by_key ON documents (pk, key) WHERE key IS NOT NULL;
+);
+CREATE INDEX IF NOT EXISTS documents_by_key ON documents (pk, key);
 CREATE INDEX IF NOT EXISTS documents_by_kind ON documents (kind, created_at, pk) WHERE kind IS NOT NULL;
 """
 
