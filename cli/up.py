@@ -48,7 +48,7 @@ def prepare_environment(port: int, data_dir: Path) -> None:
 @asynccontextmanager
 async def running(port: int) -> AsyncGenerator[Host]:
     """The host, serving; afterwards no machine of this run is left."""
-    host = Host(REPOSITORY, port=port)
+    host = Host(REPOSITORY, port=port, hub=Settings.read().data_dir / "hub.db")
     await host.start()
     try:
         yield host

@@ -1,35 +1,35 @@
 """The host: what is started, in which order, and how it stops."""
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
 import secrets
 import socket
-from collections.abc import Coroutine, Generator
-from contextlib import AsyncExitStack
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, override
 
 import uvicorn
+from durabletask.client import AsyncTaskHubGrpcClient
 from starlette.applications import Starlette
+from starlette.responses import Response
 
 from embedded.auth import Keys, is_loopback
 from embedded.errors import StartError
-from embedded.http import HttpTriggers
-from embedded.hub import Hub, MemoryHub, connect
+from embedded.http import function_endpoints
+from embedded.hub import connect
 from embedded.invocation import Invoker
-from embedded.loader import App, DurableFunction, Function, HttpFunction, TimerFunction
+from embedded.loader import Function, load
 from embedded.management import PREFIX, Management
-from embedded.pubsub import PubSub
-from embedded.settings import Environment, HostSettings, read_app_settings, read_host_json
+from embedded.pubsub import PubSub, own_connection_string
+from embedded.settings import AppSettings, HostSettings, read, resolve, variables
+from embedded.taskhub import TaskHub
 from embedded.timers import Timers
 from embedded.workitems import WorkItems
 
-logger = logging.getLogger(__name__)
-
-DRAIN_SECONDS = 3.0  # for requests, and then for work items
+DRAIN = 3  # seconds for requests, then for timers, then for work items
 SPARE_THREADS = 16  # so that activities in threads leave some to HTTP and timer functions
 ADMIN_KEY = "EMBEDDED_ADMIN_KEY"
 PUBSUB = "WebPubSubConnectionString"
@@ -39,7 +39,7 @@ class Host:
     """Serves one app folder between `start` and `stop`, on the running event loop.
 
     `port` 0 takes a free one; `url` then tells. `admin_key` is, by default, that of the environment
-    (EMBEDDED_ADMIN_KEY) or a new secret. `hub` is the task hub, in memory by default.
+    (EMBEDDED_ADMIN_KEY) or a new secret. `hub` is the file of the task hub; without one nothing outlives the host.
     """
 
     def __init__(
@@ -49,20 +49,18 @@ class Host:
         port: int = 7071,
         *,
         admin_key: str | None = None,
-        hub: Hub | None = None,
+        hub: Path | None = None,
     ) -> None:
         self._app_dir = Path(app_dir).resolve()
         self._host = host
         self._port = port
         self._keys = Keys(admin_key or os.environ.get(ADMIN_KEY) or secrets.token_urlsafe(32), is_loopback(host))
-        self._hub: Hub = hub or MemoryHub()
+        self._hub_file = hub
         self._running = AsyncExitStack()
-        self._prefix = ""
         self.functions: tuple[Function, ...] = ()
 
     @property
     def url(self) -> str:
-        """Where the host answers, as seen from this machine."""
         named = "127.0.0.1" if self._host in ("0.0.0.0", "::", "") else self._host
         return f"http://{f'[{named}]' if ':' in named else named}:{self._port}"
 
@@ -82,118 +80,70 @@ class Host:
         """The functions and routes found, one a line."""
         lines: list[str] = []
         for function in self.functions:
-            match function:
-                case HttpFunction():
-                    route = "/".join(part for part in (self._prefix, function.route) if part)
-                    detail = f"http           {','.join(function.methods) or 'ANY'} {self.url}/{route}"
-                case TimerFunction():
-                    detail = f"timer          {function.schedule}"
-                case DurableFunction():
-                    detail = f"{function.kind:<14} {function.registered}"
-                case _:
-                    detail = ""
-            lines.append(f"  {function.name:<32} {detail}")
+            http = f"{','.join(function.methods) or 'ANY'} {self.url}/" if function.kind == "http" else ""
+            lines.append(f"  {function.name:<32} {function.kind:<14} {http}{function.target}")
         return "\n".join(lines)
 
     async def _start(self, running: AsyncExitStack) -> None:
         listener = running.enter_context(_listen(self._host, self._port))
         self._port = listener.getsockname()[1]
-        environment = Environment()
-        running.callback(environment.restore)
-        environment.add(read_app_settings(self._app_dir))
-        access_key = secrets.token_urlsafe(32)
-        endpoint, _, port = self.url.rpartition(":")
-        environment.add({PUBSUB: f"Endpoint={endpoint};Port={port};AccessKey={access_key};Version=1.0;"})
-        try:
-            pubsub = PubSub.from_connection_string(os.environ[PUBSUB])
-        except ValueError as error:
-            raise StartError(str(error)) from error
-        settings = read_host_json(self._app_dir)
-        self._prefix = settings.route_prefix
+        running.enter_context(variables(read(AppSettings, self._app_dir / "local.settings.json").values))
+        running.enter_context(variables({PUBSUB: own_connection_string(self.url)}))
+        pubsub = PubSub.from_connection_string(os.environ[PUBSUB])
+        settings = read(HostSettings, self._app_dir / "host.json")
+        self.functions = running.enter_context(load(self._app_dir, settings.route_prefix))
 
-        app = App(self._app_dir)
-        running.callback(app.unload)
-        self.functions = app.load()
-        durable = [function for function in self.functions if isinstance(function, DurableFunction)]
-
-        address = await self._hub.start()
-        running.push_async_callback(self._hub.stop)
+        hub = TaskHub(self._hub_file, default_version=settings.default_version)
+        address = await asyncio.to_thread(hub.start)
+        running.push_async_callback(asyncio.to_thread, hub.stop)
         channel, stub = connect(address)
         running.push_async_callback(channel.close, None)
 
-        query = f"taskHub={settings.task_hub}&connection=Storage&code={self._keys.admin_key}"
-        invoker = Invoker(
-            self._app_dir, self._client_configuration(settings, address, query), settings.max_activities + SPARE_THREADS
-        )
+        query = f"taskHub={resolve(settings.task_hub)}&connection=Storage&code={self._keys.admin_key}"
+        client_binding = {  # what a durable_client_input is given, as the Durable extension words it
+            "taskHubName": resolve(settings.task_hub),
+            "connectionName": "Storage",
+            "baseUrl": self.url + PREFIX,
+            "requiredQueryStringParameters": query,
+            "rpcBaseUrl": f"http://{address}",
+            "maxGrpcMessageSizeInBytes": 2**31 - 1,
+        }
+        invoker = Invoker(self._app_dir, json.dumps(client_binding), settings.max_activities + SPARE_THREADS)
         running.callback(invoker.close)
-        orchestrations = frozenset(each.registered for each in durable if each.kind == "orchestration")
-        management = Management(stub, channel, orchestrations, self._keys, query)
-        triggers = HttpTriggers(_only(HttpFunction, self.functions), self._prefix, invoker, self._keys)
-        timers = Timers(_only(TimerFunction, self.functions), invoker)
+        client = AsyncTaskHubGrpcClient(channel=channel, logger=logging.getLogger("durabletask"))
+        orchestrations = frozenset(each.target for each in self.functions if each.kind == "orchestration")
+        management = Management(stub, client, orchestrations, self._keys, query)
+        endpoints = [*function_endpoints(self.functions, invoker, self._keys), *management.endpoints()]
+        endpoints.sort(key=lambda endpoint: endpoint.template.rank)
+        web = Starlette(routes=[*pubsub.routes(), *endpoints])
+        web.router.default = Response(status_code=404)
+        timers_file = self._hub_file and self._hub_file.with_name(f"{self._hub_file.name}.timers.json")
+        timers = Timers(self.functions, invoker, timers_file)
+        workitems = WorkItems(stub, invoker, self.functions, settings)
 
-        workitems = WorkItems(stub, invoker, durable, settings)
-        running.push_async_callback(workitems.drain, DRAIN_SECONDS)
-        _in_background(running, workitems.pump())
-
-        web = Starlette(routes=[*pubsub.routes(), *management.routes()])
-        web.router.redirect_slashes = False
-        web.router.default = triggers
-        server = _Server(web)
-        serving = asyncio.create_task(server.serve([listener]))
-        serving.add_done_callback(lambda _: server.ready.set())
-        running.push_async_callback(server.finish, serving)
-        running.push_async_callback(triggers.drain, DRAIN_SECONDS)
-        await server.ready.wait()
-        _in_background(running, timers.run())
-
-    def _client_configuration(self, settings: HostSettings, address: str, query: str) -> str:
-        """What a `durable_client_input` binding is given, as the Durable extension words it."""
-        return json.dumps(
-            {
-                "taskHubName": settings.task_hub,
-                "connectionName": "Storage",
-                "creationUrls": {},
-                "managementUrls": {},
-                "baseUrl": self.url + PREFIX,
-                "httpBaseUrl": self.url + PREFIX,
-                "requiredQueryStringParameters": query,
-                "rpcBaseUrl": f"http://{address}",
-                "maxGrpcMessageSizeInBytes": 2**31 - 1,
-                "grpcHttpClientTimeout": "00:01:40",
-            }
-        )
+        workitems.start()
+        running.push_async_callback(workitems.drain, DRAIN)
+        timers.start()
+        running.push_async_callback(timers.drain, DRAIN)
+        # uvicorn's notes on WebSockets, less than a warning, quote the query, which holds a token.
+        options: dict[str, Any] = {"log_config": None, "log_level": "warning", "proxy_headers": False}
+        server = _Server(uvicorn.Config(web, timeout_graceful_shutdown=2 * DRAIN, **options))
+        running.push_async_callback(server.finish, asyncio.create_task(server.serve([listener])))
 
 
 class _Server(uvicorn.Server):
-    """uvicorn on a socket of ours, without its signal handlers: whoever embeds the host has their own."""
-
-    def __init__(self, app: Starlette) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                lifespan="off",
-                log_config=None,
-                log_level="warning",  # uvicorn's own notes on WebSockets quote the query, which holds a token
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=int(DRAIN_SECONDS),
-            )
-        )
-        self.ready = asyncio.Event()
+    """uvicorn without its signal handlers: whoever embeds the host has their own."""
 
     @override
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    @override
-    @contextlib.contextmanager
+    @contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
 
     async def finish(self, serving: asyncio.Task[None]) -> None:
         self.should_exit = True
+        await asyncio.wait({serving}, timeout=DRAIN)
+        for task in self.server_state.tasks:  # such as long polls; uvicorn would do the same, and call it an error
+            task.cancel()
         await serving
 
 
@@ -202,20 +152,4 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-
-
-def _only[F: Function](kind: type[F], functions: tuple[Function, ...]) -> list[F]:
-    return [function for function in functions if isinstance(function, kind)]
-
-
-def _in_background(running: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
-    task = asyncio.create_task(work)
-
-    async def cancel() -> None:
-        task.cancel()
-        (error,) = await asyncio.gather(task, return_exceptions=True)
-        if isinstance(error, Exception):
-            logger.error("a background task had failed", exc_info=error)
-
-    running.push_async_callback(cancel)
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}; choose another --port") from None

@@ -1,156 +1,115 @@
 """An app folder -> its functions, as the Functions Python worker indexes them."""
 
 import importlib
-import importlib.util
 import inspect
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any
 
 from azure.functions.decorators.function_app import Function as IndexedFunction
 from azure.functions.decorators.function_app import FunctionRegister
 
 from embedded.errors import StartError
+from embedded.settings import resolve
 
-MODULE = "function_app"  # Durable's JSON names classes by module, so it must be the same at every start
-
-DurableKind = Literal["orchestration", "activity", "entity"]
-AuthLevel = Literal["anonymous", "function", "admin"]
+MODULE = "function_app"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Function:
-    """One registered function and the names of the parameters that the host must fill."""
+    """One registered function, and which of its parameters the host must fill."""
 
     name: str
+    kind: str  # http, timer, orchestration, activity or entity
+    target: str  # its route with the prefix, its schedule, or the name that Durable calls it by
+    methods: tuple[str, ...]  # of HTTP; none: every method
+    trigger: Any  # what else the decorator was told; its `name` is the parameter
     handle: Callable[..., Any]
-    parameter: str
     clients: tuple[str, ...]
     takes_context: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpFunction(Function):
-    route: str
-    methods: tuple[str, ...]  # empty: every method
-    auth_level: AuthLevel
+@contextmanager
+def load(app_dir: Path, route_prefix: str) -> Generator[tuple[Function, ...]]:
+    """Import `function_app.py`. Raises StartError, with the cause, when there is no app to serve.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimerFunction(Function):
-    schedule: str
-    run_on_startup: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DurableFunction(Function):
-    kind: DurableKind
-    registered: str  # the name that clients and orchestrations call it by
-
-
-class App:
-    """A loaded app folder. One app at a time may use a top-level module name; `unload` gives the names back."""
-
-    def __init__(self, app_dir: Path) -> None:
-        self._app_dir = app_dir
-        self._shadowed = sys.modules.get(MODULE)
-        self._modules_before = set(sys.modules)
-        self._loaded: list[str] = []
-
-    def load(self) -> tuple[Function, ...]:
-        """Import `function_app.py`. Raises StartError, with the cause, when there is no app to serve."""
-        sys.path.insert(0, str(self._app_dir))
-        importlib.invalidate_caches()
-        try:
-            return _index(_import(self._app_dir / f"{MODULE}.py"))
-        finally:
-            self._loaded = self._own_modules()
-
-    def unload(self) -> None:
-        """Forget the app's modules, so that another folder's modules of the same names can be imported."""
-        for name in self._loaded:
-            sys.modules.pop(name, None)
-        if self._shadowed is None:
-            sys.modules.pop(MODULE, None)
-        else:
-            sys.modules[MODULE] = self._shadowed
-        if str(self._app_dir) in sys.path:
-            sys.path.remove(str(self._app_dir))
-
-    def _own_modules(self) -> list[str]:
-        # Installed packages stay even when the virtual environment lies inside the app folder: many cannot be
-        # imported twice.
-        own: list[str] = []
-        for name in set(sys.modules) - self._modules_before:
-            file = getattr(sys.modules[name], "__file__", None)
-            path = Path(file) if file else None
-            if path and path.is_relative_to(self._app_dir) and "site-packages" not in path.parts:
-                own.append(name)
-        return own
-
-
-def _import(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise StartError(f"{path.parent} has no {path.name}")
-    spec = importlib.util.spec_from_file_location(MODULE, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[MODULE] = importlib.util.module_from_spec(spec)
+    At the end the app's modules are forgotten, so that another folder's modules of the same names can be imported.
+    """
+    file = app_dir / f"{MODULE}.py"
+    if not file.is_file():
+        raise StartError(f"{app_dir} has no {file.name}; name the folder of a Functions app with --app-dir")
+    shadowed, before = sys.modules.pop(MODULE, None), set(sys.modules)
+    own: list[str] = []
+    sys.path.insert(0, str(app_dir))
+    importlib.invalidate_caches()
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise StartError(f"importing {path} failed: {type(error).__name__}: {error}") from error
-    return module
+        try:
+            module = importlib.import_module(MODULE)
+        except Exception as error:
+            logging.getLogger(__name__).exception("cannot import %s", file)
+            raise StartError(f"importing {file} failed: {type(error).__name__}: {error}") from error
+        finally:
+            own = [name for name in set(sys.modules) - before if _is_own(sys.modules[name], app_dir)]
+        yield tuple(_function(indexed, route_prefix) for indexed in _index(module))
+    finally:
+        for name in (*own, MODULE):
+            sys.modules.pop(name, None)
+        if shadowed:
+            sys.modules[MODULE] = shadowed
+        if str(app_dir) in sys.path:
+            sys.path.remove(str(app_dir))
 
 
-def _index(module: ModuleType) -> tuple[Function, ...]:
+def _is_own(module: ModuleType, app_dir: Path) -> bool:
+    # Installed packages stay even when they lie inside the app folder: many cannot be imported twice.
+    path = Path(getattr(module, "__file__", None) or "/")
+    return path.is_relative_to(app_dir) and "site-packages" not in path.parts
+
+
+def _index(module: ModuleType) -> list[IndexedFunction]:
     apps = {id(value): value for value in vars(module).values() if isinstance(value, FunctionRegister)}
     if len(apps) != 1:
         found = "no FunctionApp" if not apps else f"{len(apps)} FunctionApps"
         raise StartError(f"{module.__file__} has {found}; it must have one, such as `app = df.DFApp()`")
     (app,) = apps.values()
     try:
-        indexed: list[IndexedFunction] = app.get_functions()
+        return app.get_functions()
     except Exception as error:  # the decorators' own validation: duplicate names, missing trigger
         raise StartError(f"{module.__file__}: {error}") from error
-    return tuple(_function(function) for function in indexed)
 
 
-def _function(indexed: IndexedFunction) -> Function:
+def _function(indexed: IndexedFunction, route_prefix: str) -> Function:
     trigger: Any = indexed.get_trigger()
     name = str(indexed.get_function_name())
     handle = indexed.get_user_function()
     parameters = inspect.signature(handle).parameters
     bindings: list[Any] = list(indexed.get_bindings())
-    others = {binding.type for binding in bindings if binding is not trigger} - {"durableClient", "http"}
-    if others:
-        raise StartError(f"function {name}: binding {', '.join(sorted(others))} is not served by this host")
     for binding in bindings:
+        if binding is not trigger and binding.type not in ("durableClient", "http"):
+            raise StartError(f"function {name}: binding {binding.type} is not served by this host")
         if binding.name not in parameters and binding.type != "http":
             raise StartError(f"function {name}: binding '{binding.name}' is not one of its parameters")
-    common: dict[str, Any] = {
-        "name": name,
-        "handle": handle,
-        "parameter": trigger.name,
-        "clients": tuple(binding.name for binding in bindings if binding.type == "durableClient"),
-        "takes_context": "context" in parameters and all(binding.name != "context" for binding in bindings),
-    }
     match trigger.type:
         case "httpTrigger":
-            methods = tuple(str(getattr(method, "value", method)).upper() for method in trigger.methods or ())
-            level = cast(AuthLevel, getattr(trigger.auth_level, "value", trigger.auth_level) or "function")
-            return HttpFunction(**common, route=trigger.route, methods=methods, auth_level=level)
+            target = "/".join(part for part in (route_prefix.strip("/"), trigger.route.strip("/")) if part)
         case "timerTrigger":
-            return TimerFunction(**common, schedule=trigger.schedule, run_on_startup=bool(trigger.run_on_startup))
+            target = resolve(trigger.schedule)
         case "orchestrationTrigger":
-            return DurableFunction(**common, kind="orchestration", registered=trigger.orchestration or name)
+            target = trigger.orchestration or name
         case "activityTrigger":
-            return DurableFunction(**common, kind="activity", registered=trigger.activity or name)
+            target = trigger.activity or name
         case "entityTrigger":
             # Entity ids are case-insensitive: the protocol carries the name in lower case.
-            return DurableFunction(**common, kind="entity", registered=(trigger.entity_name or name).lower())
+            target = (trigger.entity_name or name).lower()
         case other:
             raise StartError(f"function {name}: {other} is not served by this host")
+    methods = tuple(str(method).upper() for method in getattr(trigger, "methods", None) or ())
+    clients = tuple(binding.name for binding in bindings if binding.type == "durableClient")
+    takes_context = "context" in parameters and all(binding.name != "context" for binding in bindings)
+    kind = trigger.type.removesuffix("Trigger")
+    return Function(name, kind, target, methods, trigger, handle, clients, takes_context)

@@ -1,267 +1,206 @@
-"""Durable's HTTP management API, under /runtime/webhooks/durabletask."""
+"""Durable's HTTP management API, under /runtime/webhooks/durabletask, with the answers of Durable's extension."""
 
 import json
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import Any, cast
+from typing import Annotated, Any
 from urllib.parse import quote
-from uuid import uuid4
 
-import grpc
 import grpc.aio
+from azure.durable_functions import DurableOrchestrationStatus, OrchestrationRuntimeStatus
 from azure.durable_functions.http import HttpManagementPayload
-from durabletask.client import AsyncTaskHubGrpcClient
-from durabletask.history import to_dict
+from azure.durable_functions.internal.compat.history_projection import project_history
+from azure.durable_functions.internal.compat.orchestration_runtime_status import to_durabletask_statuses
+from durabletask import client as durable
+from durabletask.client import OrchestrationState
+from durabletask.client import OrchestrationStatus as Status
+from durabletask.entities import EntityInstanceId
+from durabletask.internal import client_helpers, helpers
 from durabletask.internal import orchestrator_service_pb2 as pb
-from google.protobuf.timestamp_pb2 import Timestamp
-from google.protobuf.wrappers_pb2 import StringValue
+from pydantic import BaseModel, BeforeValidator, NonNegativeFloat, NonNegativeInt
+from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from embedded.auth import Keys
+from embedded.http import Endpoint, query_parameters
 
 PREFIX = "/runtime/webhooks/durabletask"
-
-Endpoint = Callable[[Request], Awaitable[Response]]
-
-_NAMES = {
-    value: "".join(word.capitalize() for word in name.removeprefix("ORCHESTRATION_STATUS_").split("_"))
-    for name, value in pb.OrchestrationStatus.items()
-}
-_STATUSES = {name.lower(): cast(pb.OrchestrationStatus, value) for value, name in _NAMES.items()}
-_ENDED = [
-    pb.ORCHESTRATION_STATUS_COMPLETED,
-    pb.ORCHESTRATION_STATUS_FAILED,
-    pb.ORCHESTRATION_STATUS_CANCELED,
-    pb.ORCHESTRATION_STATUS_TERMINATED,
-]
-_HTTP_STATUS = {
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.ALREADY_EXISTS: 409,
-    grpc.StatusCode.FAILED_PRECONDITION: 410,
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-}
+CONTINUATION = "x-ms-continuation-token"
+ENDED = (Status.COMPLETED, Status.FAILED, Status.TERMINATED)
+FILTER = {"created_time_from", "created_time_to", "runtime_status"}  # what lists and purges have in common
+HTTP_STATUS = {"NOT_FOUND": 404, "ALREADY_EXISTS": 409, "FAILED_PRECONDITION": 400, "INVALID_ARGUMENT": 400}
 
 
+def _statuses(text: str) -> list[Status] | None:
+    return to_durabletask_statuses([OrchestrationRuntimeStatus(name.strip()) for name in text.split(",")])
+
+
+class _Query(BaseModel, alias_generator=to_camel):
+    """What the operations read from the query string, where the names are in camel case."""
+
+    show_input: bool = True
+    show_history: bool = False
+    show_history_output: bool = False
+    return_internal_server_error_on_failure: bool = False
+    restart_with_new_instance_id: bool = True
+    timeout: NonNegativeFloat = 0  # seconds
+    reason: str = ""
+    instance_id_prefix: str | None = None
+    created_time_from: datetime | None = None
+    created_time_to: datetime | None = None
+    runtime_status: Annotated[list[Status] | None, BeforeValidator(_statuses)] = None
+    top: NonNegativeInt = 0
+    op: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Management:
-    """The API over the hub's protocol. `query` is what every link it hands out carries (hub, connection, key)."""
+    """The API over the hub's protocol."""
 
-    def __init__(
-        self, stub: Any, channel: grpc.aio.Channel, orchestrations: frozenset[str], keys: Keys, query: str
-    ) -> None:
-        self._stub = stub
-        self._client = AsyncTaskHubGrpcClient(channel=channel)  # for history only: it joins the streamed chunks
-        self._orchestrations = orchestrations
-        self._keys = keys
-        self._query = query
+    stub: Any  # for the list: the client has no pages
+    client: durable.AsyncTaskHubGrpcClient
+    orchestrations: frozenset[str]
+    keys: Keys
+    link_query: str  # what every link carries: hub, connection, key
 
-    def routes(self) -> list[BaseRoute]:
-        instance = f"{PREFIX}/instances/{{id}}"
-        table: list[tuple[str, str, Endpoint]] = [
-            ("POST", f"{PREFIX}/orchestrators/{{name}}", self._start),
-            ("POST", f"{PREFIX}/orchestrators/{{name}}/{{id}}", self._start),
-            ("GET", f"{PREFIX}/instances", self._list),
-            ("GET", instance, self._status),
-            ("DELETE", instance, self._purge),
-            ("POST", f"{instance}/raiseEvent/{{event}}", self._raise_event),
-            ("POST", f"{instance}/terminate", self._terminate),
-            ("POST", f"{instance}/suspend", partial(self._pause, resume=False)),
-            ("POST", f"{instance}/resume", partial(self._pause, resume=True)),
-            ("POST", f"{instance}/restart", self._restart),
-            ("POST", f"{instance}/rewind", self._rewind),
+    def endpoints(self) -> list[Endpoint]:
+        table = [
+            ("POST", "orchestrators/{name}/{id?}", self._start),
+            ("GET", "instances", self._list),
+            ("DELETE", "instances/{id?}", self._purge),
+            ("GET", "instances/{id}", self._describe),
+            ("POST", "instances/{id}/raiseEvent/{event}", self._raise_event),
+            ("POST", "instances/{id}/restart", self._restart),
+            ("POST", "instances/{id}/{operation}", self._operate),
+            ("GET", "entities/{entity}/{key}", self._get_entity),
+            ("POST", "entities/{entity}/{key}", self._signal_entity),
         ]
-        return [Route(path, self._guarded(endpoint), methods=[method]) for method, path, endpoint in table]
+        return [Endpoint(f"{PREFIX}/{path}", [method], partial(self._answer, run)) for method, path, run in table]
 
-    def _guarded(self, endpoint: Endpoint) -> Endpoint:
-        async def guarded(request: Request) -> Response:
-            if not (self._keys.is_local(request) or self._keys.allows(request, "admin")):
-                return Response(status_code=401)
-            try:
-                return await endpoint(request)
-            except HTTPException as error:
-                return JSONResponse({"Message": error.detail}, error.status_code)
-            except grpc.aio.AioRpcError as error:
-                return JSONResponse({"Message": error.details()}, _HTTP_STATUS.get(error.code(), 500))
+    async def _answer(self, operation: Callable[[Request, _Query], Awaitable[Response]], request: Request) -> Response:
+        if not self.keys.allows(request, "system"):
+            return Response(status_code=401)
+        try:
+            return await operation(request, _Query.model_validate(query_parameters(request)))
+        except HTTPException as error:
+            return JSONResponse({"Message": error.detail}, error.status_code)
+        except ValueError as error:  # a parameter, a body or an entity's name is not what it must be
+            return JSONResponse({"Message": str(error)}, 400)
+        except grpc.aio.AioRpcError as error:
+            return JSONResponse({"Message": error.details()}, HTTP_STATUS.get(error.code().name, 500))
 
-        return guarded
-
-    async def _start(self, request: Request) -> Response:
-        name: str = request.path_params["name"]
-        if name not in self._orchestrations:
+    async def _start(self, request: Request, query: _Query) -> Response:
+        name, instance_id = request.path_params["name"], request.path_params.get("id")
+        if name not in self.orchestrations:
             raise HTTPException(400, f"The function '{name}' doesn't exist or is not an orchestrator function.")
-        start = pb.CreateInstanceRequest(
-            name=name,
-            instanceId=request.path_params.get("id") or uuid4().hex,
-            input=await _json_body(request),
-            orchestrationIdReusePolicy=pb.OrchestrationIdReusePolicy(replaceableStatus=_ENDED),
-        )
-        started = await self._stub.StartInstance(start)
-        return self._links(request, started.instanceId)
+        data = json.loads(await request.body() or "null")
+        started = await self.client.schedule_new_orchestration(name, instance_id=instance_id, input=data)
+        return await self._follow(request, query, started)
 
-    async def _list(self, request: Request) -> Response:
-        params = request.query_params
-        token = request.headers.get("x-ms-continuation-token")
-        prefix = params.get("instanceIdPrefix")
-        query = pb.InstanceQuery(
-            runtimeStatus=[_status(name) for value in params.getlist("runtimeStatus") for name in value.split(",")],
-            createdTimeFrom=_time(params.get("createdTimeFrom")),
-            createdTimeTo=_time(params.get("createdTimeTo")),
-            maxInstanceCount=_count(params.get("top")),
-            instanceIdPrefix=StringValue(value=prefix) if prefix else None,
-            continuationToken=StringValue(value=token) if token else None,
-            fetchInputsAndOutputs=True,
-        )
-        page: pb.QueryInstancesResponse = await self._stub.QueryInstances(pb.QueryInstancesRequest(query=query))
-        instances = [_describe(state, _flag(request, "showInput", True)) for state in page.orchestrationState]
-        return JSONResponse(instances, headers={"x-ms-continuation-token": page.continuationToken.value})
+    async def _restart(self, request: Request, query: _Query) -> Response:
+        state = await self._find(request, missing=400)
+        fresh = query.restart_with_new_instance_id
+        started = await self.client.restart_orchestration(state.instance_id, restart_with_new_instance_id=fresh)
+        return await self._follow(request, query, started)
 
-    async def _status(self, request: Request) -> Response:
-        state = await self._find(request)
-        body = _describe(state, _flag(request, "showInput", True))
-        if _flag(request, "showHistory", False):
-            events = await self._client.get_orchestration_history(state.instanceId)
-            body["historyEvents"] = [to_dict(event) for event in events]
-        if state.orchestrationStatus not in _ENDED:
-            return JSONResponse(body, 202, headers={"Location": str(request.url), "Retry-After": "1"})
-        failed = state.orchestrationStatus == pb.ORCHESTRATION_STATUS_FAILED
-        return JSONResponse(
-            body, 500 if failed and _flag(request, "returnInternalServerErrorOnFailure", False) else 200
-        )
+    async def _follow(self, request: Request, query: _Query, instance_id: str) -> Response:
+        """Links to a started instance or, when it ends within the `timeout` that was asked for, its result."""
+        if query.timeout:
+            with suppress(TimeoutError):
+                state = await self.client.wait_for_orchestration_completion(instance_id, timeout=query.timeout)
+                if state and state.runtime_status == Status.COMPLETED:
+                    return JSONResponse(DurableOrchestrationStatus(state).output)
+                if state:
+                    return await self._describe(request, query, state)
+        url = f"{request.url.scheme}://{request.url.netloc}{PREFIX}/instances/{quote(instance_id, safe='')}"
+        links = HttpManagementPayload(instance_id, url, self.link_query)
+        return JSONResponse(links, 202, headers={"Location": links["statusQueryGetUri"], "Retry-After": "10"})
 
-    async def _purge(self, request: Request) -> Response:
-        state = await self._find(request)
-        purged = await self._stub.PurgeInstances(pb.PurgeInstancesRequest(instanceId=state.instanceId))
-        if not purged.deletedInstanceCount:
-            raise HTTPException(409, "The instance is still running.")
-        return JSONResponse({"instancesDeleted": purged.deletedInstanceCount})
+    async def _describe(self, request: Request, query: _Query, state: OrchestrationState | None = None) -> Response:
+        state = state or await self._find(request)
+        body = _status(state, query)
+        if query.show_history:
+            events = await self.client.get_orchestration_history(state.instance_id)
+            outputs = query.show_history_output
+            body["historyEvents"] = project_history(events, show_input=query.show_input, show_history_output=outputs)
+        if state.runtime_status not in ENDED:
+            return JSONResponse(body, 202, headers={"Location": str(request.url), "Retry-After": "5"})
+        error = state.runtime_status == Status.FAILED and query.return_internal_server_error_on_failure
+        return JSONResponse(body, 500 if error else 200)
 
-    async def _raise_event(self, request: Request) -> Response:
-        state = await self._find_running(request)
-        await self._stub.RaiseEvent(
-            pb.RaiseEventRequest(
-                instanceId=state.instanceId, name=request.path_params["event"], input=await _json_body(request)
-            )
-        )
-        return Response(status_code=202)
+    async def _list(self, request: Request, query: _Query) -> Response:
+        given = query.model_dump(include=FILTER | {"instance_id_prefix"})
+        criteria = durable.OrchestrationQuery(**given, max_instance_count=query.top, fetch_inputs_and_outputs=True)
+        token = helpers.get_string_value(request.headers.get(CONTINUATION))
+        wanted = client_helpers.build_query_instances_req(criteria, token)
+        page: pb.QueryInstancesResponse = await self.stub.QueryInstances(wanted)
+        body = [_status(durable.parse_orchestration_state(state), query) for state in page.orchestrationState]
+        return JSONResponse(body, headers={CONTINUATION: page.continuationToken.value})
 
-    async def _terminate(self, request: Request) -> Response:
-        state = await self._find_running(request)
-        reason = StringValue(value=json.dumps(request.query_params.get("reason", "")))
-        await self._stub.TerminateInstance(
-            pb.TerminateRequest(instanceId=state.instanceId, output=reason, recursive=True)
-        )
-        return Response(status_code=202)
-
-    async def _pause(self, request: Request, *, resume: bool) -> Response:
-        state = await self._find_running(request)
-        reason = StringValue(value=request.query_params.get("reason", ""))
-        if resume:
-            await self._stub.ResumeInstance(pb.ResumeRequest(instanceId=state.instanceId, reason=reason))
+    async def _purge(self, request: Request, query: _Query) -> Response:
+        if single := "id" in request.path_params:
+            purged = await self.client.purge_orchestration((await self._find(request)).instance_id)
+        elif query.created_time_from:
+            purged = await self.client.purge_orchestrations_by(**query.model_dump(include=FILTER))
         else:
-            await self._stub.SuspendInstance(pb.SuspendRequest(instanceId=state.instanceId, reason=reason))
+            raise HTTPException(400, "Please provide value for 'createdTimeFrom' parameter.")
+        if not purged.deleted_instance_count:
+            raise HTTPException(409 if single else 404, "There is no such instance that has ended.")
+        return JSONResponse({"instancesDeleted": purged.deleted_instance_count})
+
+    async def _raise_event(self, request: Request, query: _Query) -> Response:
+        state, event = await self._find(request, gone=ENDED), request.path_params["event"]
+        await self.client.raise_orchestration_event(state.instance_id, event, data=await _json(request))
         return Response(status_code=202)
 
-    async def _restart(self, request: Request) -> Response:
-        state = await self._find(request)
-        fresh = _flag(request, "restartWithNewInstanceId", True)
-        restarted = await self._stub.RestartInstance(
-            pb.RestartInstanceRequest(instanceId=state.instanceId, restartWithNewInstanceId=fresh)
-        )
-        return self._links(request, restarted.instanceId)
-
-    async def _rewind(self, request: Request) -> Response:
-        state = await self._find(request)
-        reason = StringValue(value=request.query_params.get("reason", ""))
-        await self._stub.RewindInstance(pb.RewindInstanceRequest(instanceId=state.instanceId, reason=reason))
+    async def _operate(self, request: Request, query: _Query) -> Response:
+        name, client = request.path_params["operation"].lower(), self.client
+        state = await self._find(request, gone=(Status.COMPLETED, Status.TERMINATED) if name == "rewind" else ENDED)
+        match name:
+            case "terminate":
+                await client.terminate_orchestration(state.instance_id, output=query.reason)
+            case "suspend":
+                await client.suspend_orchestration(state.instance_id, reason=query.reason)
+            case "resume":
+                await client.resume_orchestration(state.instance_id, reason=query.reason)
+            case "rewind":
+                await client.rewind_orchestration(state.instance_id, reason=query.reason)
+            case _:
+                raise HTTPException(404, f"There is no operation '{name}'.")
         return Response(status_code=202)
 
-    async def _find(self, request: Request) -> pb.OrchestrationState:
-        instance_id: str = request.path_params["id"]
-        found: pb.GetInstanceResponse = await self._stub.GetInstance(
-            pb.GetInstanceRequest(instanceId=instance_id, getInputsAndOutputs=True)
-        )
-        if not found.exists:
-            raise HTTPException(404, f"No instance with ID '{instance_id}' was found.")
-        return found.orchestrationState
+    async def _get_entity(self, request: Request, query: _Query) -> Response:
+        entity = await self.client.get_entity(EntityInstanceId(**request.path_params))
+        if entity is None or not entity.get_state():  # a deleted one has no state
+            raise HTTPException(404, "There is no such entity.")
+        return JSONResponse(entity.get_typed_state())
 
-    async def _find_running(self, request: Request) -> pb.OrchestrationState:
-        state = await self._find(request)
-        if state.orchestrationStatus in _ENDED:
-            raise HTTPException(410, f"The instance is {_NAMES[state.orchestrationStatus]}.")
+    async def _signal_entity(self, request: Request, query: _Query) -> Response:
+        entity = EntityInstanceId(**request.path_params)
+        await self.client.signal_entity(entity, query.op, input=await _json(request))
+        return Response(status_code=202)
+
+    async def _find(self, request: Request, missing: int = 404, gone: Iterable[Status] = ()) -> OrchestrationState:
+        state = await self.client.get_orchestration_state(request.path_params["id"])
+        if state is None:
+            raise HTTPException(missing, f"No instance with ID '{request.path_params['id']}' was found.")
+        if state.runtime_status in gone:
+            raise HTTPException(410, f"The instance has ended ({state.runtime_status}).")
         return state
 
-    def _links(self, request: Request, instance_id: str) -> Response:
-        url = f"{request.url.scheme}://{request.url.netloc}{PREFIX}/instances/{quote(instance_id, safe='')}"
-        links = HttpManagementPayload(instance_id, url, self._query)
-        headers = {"Location": links["statusQueryGetUri"], "Retry-After": "1"}
-        return JSONResponse(links.to_json(), 202, headers=headers)
+
+def _status(state: OrchestrationState, query: _Query) -> dict[str, Any]:
+    known = DurableOrchestrationStatus.from_orchestration_state(state, include_input=query.show_input).to_json()
+    return {"input": None, "output": None, "customStatus": None, **known}
 
 
-def _describe(state: pb.OrchestrationState, show_input: bool) -> dict[str, Any]:
-    output = _value(state.output)
-    if state.HasField("failureDetails") and output is None:
-        output = f"Orchestrator function '{state.name}' failed: {state.failureDetails.errorMessage}"
-    return {
-        "name": state.name,
-        "instanceId": state.instanceId,
-        "runtimeStatus": _NAMES[state.orchestrationStatus],
-        "input": _value(state.input) if show_input else None,
-        "customStatus": _value(state.customStatus),
-        "output": output,
-        "createdTime": _iso(state.createdTimestamp),
-        "lastUpdatedTime": _iso(state.lastUpdatedTimestamp),
-    }
-
-
-def _value(text: StringValue) -> Any:
-    if not text.value:
-        return None
-    try:
-        return json.loads(text.value)
-    except ValueError:
-        return text.value  # a client may have stored plain text
-
-
-def _iso(timestamp: Timestamp) -> str:
-    return timestamp.ToDatetime(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-async def _json_body(request: Request) -> StringValue | None:
-    body = await request.body()
-    try:
-        json.loads(body or b"null")
-    except ValueError as error:
-        raise HTTPException(400, f"The body is not JSON: {error}") from error
-    return StringValue(value=body.decode()) if body else None
-
-
-def _flag(request: Request, name: str, default: bool) -> bool:
-    return request.query_params.get(name, str(default)).lower() == "true"
-
-
-def _status(name: str) -> pb.OrchestrationStatus:
-    status = _STATUSES.get(name.strip().lower())
-    if status is None:
-        raise HTTPException(400, f"runtimeStatus '{name}' is not known")
-    return status
-
-
-def _time(text: str | None) -> Timestamp | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise HTTPException(400, str(error)) from error
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-    return timestamp
-
-
-def _count(text: str | None) -> int:
-    if text and not text.isdecimal():
-        raise HTTPException(400, "top must be a number")
-    return int(text or 0)
+async def _json(request: Request) -> Any:
+    body, kind = await request.body(), request.headers.get("content-type", "")
+    if body and kind.partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(400, "Only application/json request content is supported")
+    return json.loads(body or "null")

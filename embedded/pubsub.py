@@ -8,6 +8,7 @@ import asyncio
 import base64
 import json
 import logging
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -18,6 +19,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
+
+from embedded.errors import StartError
 
 logger = logging.getLogger(__name__)
 
@@ -77,13 +80,13 @@ class PubSub:
 
     @classmethod
     def from_connection_string(cls, text: str) -> "PubSub":
-        """Raises ValueError when a part is missing."""
+        """Raises StartError when a part is missing."""
         parts = {name.lower(): value for name, _, value in (part.partition("=") for part in text.split(";"))}
         try:
             endpoint, port = parts["endpoint"].rstrip("/"), parts.get("port")
             return cls(f"{endpoint}:{port}" if port else endpoint, parts["accesskey"])
         except KeyError as missing:
-            raise ValueError(f"WebPubSubConnectionString has no {missing}") from None
+            raise StartError(f"WebPubSubConnectionString has no {missing}") from None
 
     def routes(self) -> list[BaseRoute]:
         return [
@@ -204,6 +207,12 @@ class PubSub:
         except jwt.InvalidTokenError as error:
             logger.info("token refused: %s", error)
             return None
+
+
+def own_connection_string(url: str) -> str:
+    """For the stand-in at this URL, with a new key."""
+    endpoint, _, port = url.rpartition(":")
+    return f"Endpoint={endpoint};Port={port};AccessKey={secrets.token_urlsafe(32)};Version=1.0;"
 
 
 async def _write(connection: Connection) -> None:

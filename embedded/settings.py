@@ -1,46 +1,59 @@
 """The app folder's own configuration: host.json and local.settings.json."""
 
-import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal
+
+from pydantic import AliasPath, BaseModel, Field, ValidationError
 
 from embedded.errors import StartError
 
-DEFAULT_TASK_HUB = "TestHubName"  # as the Durable extension names it when host.json does not
+
+def _durable(name: str, default: Any, **limits: Any) -> Any:
+    return Field(default, validation_alias=AliasPath("extensions", "durableTask", name), **limits)
 
 
-@dataclass(frozen=True, slots=True)
-class HostSettings:
+class HostSettings(BaseModel, strict=True):
     """The part of host.json that means something here; the rest is ignored."""
 
-    route_prefix: str
-    task_hub: str
-    max_activities: int
-    max_orchestrations: int
+    route_prefix: str = Field("api", validation_alias=AliasPath("extensions", "http", "routePrefix"))
+    task_hub: str = _durable("hubName", "TestHubName")
+    max_activities: int = _durable("maxConcurrentActivityFunctions", 32, gt=0)
+    max_orchestrations: int = _durable("maxConcurrentOrchestratorFunctions", 32, gt=0)
+    max_entities: int = _durable("maxConcurrentEntityFunctions", 32, gt=0)
+    default_version: str | None = _durable("defaultVersion", None)
+    version_match: Literal["None", "Strict", "CurrentOrOlder"] = _durable("versionMatchStrategy", "CurrentOrOlder")
+    version_failure: Literal["Reject", "Fail"] = _durable("versionFailureStrategy", "Reject")
+
+    def runs(self, version: str) -> bool:
+        """Whether orchestrations of this version are for this app; an app without a version runs all."""
+        if not self.default_version or self.version_match == "None":
+            return True
+        theirs, ours = version.lower(), self.default_version.lower()
+        if all(re.fullmatch(r"\d+(\.\d+){1,3}", each) for each in (theirs, ours)):  # other notations compare as text
+            theirs, ours = (re.sub(r"\d+", lambda part: part[0].zfill(10), each) for each in (theirs, ours))
+        return theirs == ours if self.version_match == "Strict" else theirs <= ours
 
 
-def read_host_json(app_dir: Path) -> HostSettings:
-    """Read host.json; without the file every setting has its default. Raises StartError."""
-    document = _read_object(app_dir / "host.json")
-    durable = _object(document, "extensions", "durableTask")
-    return HostSettings(
-        route_prefix=_typed(_object(document, "extensions", "http"), "routePrefix", "api").strip("/"),
-        task_hub=resolve(_typed(durable, "hubName", DEFAULT_TASK_HUB)),
-        max_activities=_typed(durable, "maxConcurrentActivityFunctions", 32),
-        max_orchestrations=_typed(durable, "maxConcurrentOrchestratorFunctions", 32),
-    )
+class AppSettings(BaseModel):
+    """The part of local.settings.json that means something here."""
+
+    is_encrypted: Literal[False] = Field(False, alias="IsEncrypted")  # `func settings decrypt` undoes it
+    values: dict[str, Any] = Field({}, alias="Values")
 
 
-def read_app_settings(app_dir: Path) -> dict[str, str]:
-    """Read `Values` of local.settings.json; no file is no settings. Raises StartError."""
-    document = _read_object(app_dir / "local.settings.json")
-    if document.get("IsEncrypted"):
-        raise StartError("local.settings.json is encrypted; run `func settings decrypt` first")
-    return {name: str(value) for name, value in _object(document, "Values").items()}
+def read[M: BaseModel](model: type[M], path: Path) -> M:
+    """Without the file every setting has its default. Raises StartError."""
+    try:
+        return model.model_validate_json(path.read_text(encoding="utf-8-sig") if path.exists() else "{}")
+    except ValidationError as error:
+        (fault, *_) = error.errors()
+        raise StartError(f"{path}: {'.'.join(map(str, fault['loc']))} {fault['msg']}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartError(f"{path}: {error}") from None
 
 
 def resolve(text: str) -> str:
@@ -48,47 +61,13 @@ def resolve(text: str) -> str:
     return re.sub(r"%(\w+)%", lambda match: os.environ.get(match[1], match[0]), text)
 
 
-class Environment:
-    """Variables added to os.environ until `restore`; a variable that is already there wins."""
-
-    def __init__(self) -> None:
-        self._added: list[str] = []
-
-    def add(self, values: Mapping[str, str]) -> None:
-        for name, value in values.items():
-            if name not in os.environ:
-                os.environ[name] = value
-                self._added.append(name)
-
-    def restore(self) -> None:
-        for name in self._added:
-            os.environ.pop(name, None)
-        self._added.clear()
-
-
-def _read_object(path: Path) -> dict[str, Any]:
+@contextmanager
+def variables(values: Mapping[str, Any]) -> Generator[None]:
+    """Environment variables for as long as it lasts; one that is already there wins."""
+    added = {name: str(value) for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise StartError(f"{path}: {error}") from error
-    if not isinstance(document, dict):
-        raise StartError(f"{path}: must be a JSON object")
-    return cast(dict[str, Any], document)
-
-
-def _object(document: dict[str, Any], *path: str) -> dict[str, Any]:
-    for name in path:
-        value = document.get(name, {})
-        if not isinstance(value, dict):
-            raise StartError(f"{'.'.join(path)}: '{name}' must be a JSON object")
-        document = cast(dict[str, Any], value)
-    return document
-
-
-def _typed[T: (str, int)](document: dict[str, Any], name: str, default: T) -> T:
-    value = document.get(name, default)
-    if type(value) is not type(default):
-        raise StartError(f"host.json: '{name}' must be a {type(default).__name__}, not {value!r}")
-    return cast(T, value)
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import grpc.aio
@@ -12,144 +12,123 @@ from durabletask.internal import helpers
 from durabletask.internal import orchestrator_service_pb2 as pb
 
 from embedded.invocation import Invoker, decode, encode
-from embedded.loader import DurableFunction, DurableKind
+from embedded.loader import Function
 from embedded.settings import HostSettings
+from embedded.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-RECONNECT_SECONDS = 1.0
-
-
-class UnknownFunction(LookupError):
-    """Work for a function that this app does not have."""
-
 
 class WorkItems:
-    """The pump. An item of each kind waits for its kind's limit only, so activities never hold up orchestrations."""
+    """The pump. The hub hands out no more of a kind at once than host.json allows."""
 
-    def __init__(
-        self, stub: Any, invoker: Invoker, functions: Iterable[DurableFunction], settings: HostSettings
-    ) -> None:
+    def __init__(self, stub: Any, invoker: Invoker, functions: Iterable[Function], settings: HostSettings) -> None:
         self._stub = stub
         self._invoker = invoker
-        self._functions = {(function.kind, function.registered): function for function in functions}
-        self._request = pb.GetWorkItemsRequest(
-            maxConcurrentOrchestrationWorkItems=settings.max_orchestrations,
-            maxConcurrentActivityWorkItems=settings.max_activities,
-            maxConcurrentEntityWorkItems=settings.max_orchestrations,
-        )
-        activities = asyncio.Semaphore(settings.max_activities)
-        orchestrations = asyncio.Semaphore(settings.max_orchestrations)
-        entities = asyncio.Semaphore(settings.max_orchestrations)
-        self._handlers: dict[str, tuple[asyncio.Semaphore, Callable[[pb.WorkItem], Awaitable[None]]]] = {
-            "orchestratorRequest": (orchestrations, self._orchestrate),
-            "activityRequest": (activities, self._act),
-            "entityRequest": (entities, self._serve_entity),
-            "entityRequestV2": (entities, self._serve_entity),
-        }
-        self._running: set[asyncio.Task[None]] = set()
+        self._functions = {(function.kind, function.target): function for function in functions}
+        self._settings = settings
+        self._pump, self._under_way = Tasks(), Tasks()
+        self._left_alone: set[str] = set()
 
-    async def pump(self) -> None:
-        """Pull work until cancelled. A hub that is away is asked again, as the host outlives its connections."""
-        while True:
-            try:
-                async for item in self._stub.GetWorkItems(self._request):
-                    self._begin(item)
-            except grpc.aio.AioRpcError as error:
-                logger.warning("the task hub does not answer: %s %s", error.code(), error.details())
-            await asyncio.sleep(RECONNECT_SECONDS)
+    def start(self) -> None:
+        self._pump.begin(self._pull())
 
     async def drain(self, seconds: float) -> None:
-        """Let what runs end; after `seconds` cancel the rest, which the hub hands out again."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=seconds)
-        remaining = list(self._running)
-        for task in remaining:
-            task.cancel()
-        await asyncio.gather(*remaining, return_exceptions=True)
+        """Pull no more, and let what runs end; after `seconds` cancel the rest, which the hub hands out again."""
+        await self._pump.drain(0)
+        await self._under_way.drain(seconds)
 
-    def _begin(self, item: pb.WorkItem) -> None:
-        kind = item.WhichOneof("request")
-        if kind not in self._handlers:
-            if kind != "healthPing":
-                logger.warning("work item of unknown kind %s", kind)
-            return
-        task = asyncio.create_task(self._run(kind, item))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    async def _run(self, kind: str, item: pb.WorkItem) -> None:
-        limit, handle = self._handlers[kind]
-        async with limit:
+    async def _pull(self) -> None:
+        request = pb.GetWorkItemsRequest(
+            maxConcurrentOrchestrationWorkItems=self._settings.max_orchestrations,
+            maxConcurrentActivityWorkItems=self._settings.max_activities,
+            maxConcurrentEntityWorkItems=self._settings.max_entities,
+        )
+        while True:  # a hub that is away is asked again, as the host outlives its connections
             try:
-                await handle(item)
-            except Exception:
-                logger.exception("the result of a work item (%s) was not delivered", kind)
+                async for item in self._stub.GetWorkItems(request):
+                    self._under_way.begin(self._run(item))
+            except grpc.aio.AioRpcError as error:
+                logger.warning("the task hub does not answer: %s %s", error.code(), error.details())
+            await asyncio.sleep(1)
 
-    def _find(self, kind: DurableKind, name: str) -> DurableFunction:
-        function = self._functions.get((kind, name))
-        if function is None:
-            raise UnknownFunction(f"the app has no {kind} function named '{name}'")
-        return function
+    async def _run(self, item: pb.WorkItem) -> None:
+        match item.WhichOneof("request"):
+            case "orchestratorRequest":
+                response = await self._orchestrate(item.orchestratorRequest)
+                report = self._stub.CompleteOrchestratorTask
+            case "activityRequest":
+                response, report = await self._act(item.activityRequest), self._stub.CompleteActivityTask
+            case "entityRequestV2":
+                response, report = await self._serve_entity(item.entityRequestV2), self._stub.CompleteEntityTask
+            case kind:
+                raise NotImplementedError(f"work item of kind {kind}")
+        if response is None:
+            response, report = pb.AbandonOrchestrationTaskRequest(), self._stub.AbandonTaskOrchestratorWorkItem
+        response.completionToken = item.completionToken
+        await report(response)
 
-    async def _orchestrate(self, item: pb.WorkItem) -> None:
-        request = item.orchestratorRequest
+    async def _orchestrate(self, request: pb.OrchestratorRequest) -> pb.OrchestratorResponse | None:
+        """None leaves it as it is, for a host of its version."""
+        events = (*request.pastEvents, *request.newEvents)
+        started = [event.executionStarted for event in events if event.HasField("executionStarted")][-1]
+        default, version = self._settings.default_version, started.version.value
+        fits = self._settings.runs(version)
+        if not fits and self._settings.version_failure == "Reject":
+            if request.instanceId not in self._left_alone:  # the hub offers it again and again
+                logger.warning("orchestration %s is left alone: its version is '%s'", request.instanceId, version)
+            self._left_alone.add(request.instanceId)
+            return None
         try:
-            started = [
-                event for event in (*request.pastEvents, *request.newEvents) if event.HasField("executionStarted")
-            ]
-            function = self._find("orchestration", started[-1].executionStarted.name if started else "")
-            encoded = await self._invoke_encoded(function, "orchestrationTrigger", request)
-            response = pb.OrchestratorResponse.FromString(encoded)
+            if not fits:
+                raise LookupError(f"the app, which is of version '{default}', does not run version '{version}'")
+            response = pb.OrchestratorResponse.FromString(await self._replay("orchestration", started.name, request))
         except Exception as error:
             # Errors of the app's code come back inside the response; this is one of the host or the library.
             logger.exception("orchestration %s could not be run", request.instanceId)
-            failed = helpers.new_complete_orchestration_action(
-                -1, pb.ORCHESTRATION_STATUS_FAILED, failure_details=_failure(error)
-            )
+            status, details = pb.ORCHESTRATION_STATUS_FAILED, _failure(error)
+            failed = helpers.new_complete_orchestration_action(-1, status, failure_details=details)
             response = pb.OrchestratorResponse(instanceId=request.instanceId, actions=[failed])
-        response.completionToken = item.completionToken
-        await self._stub.CompleteOrchestratorTask(response)
+        for action in response.actions:
+            if default and action.HasField("createSubOrchestration"):
+                action.createSubOrchestration.version.value = action.createSubOrchestration.version.value or default
+        return response
 
-    async def _act(self, item: pb.WorkItem) -> None:
-        request = item.activityRequest
-        response = pb.ActivityResponse(
-            instanceId=request.orchestrationInstance.instanceId,
-            taskId=request.taskId,
-            completionToken=item.completionToken,
-        )
+    async def _act(self, request: pb.ActivityRequest) -> pb.ActivityResponse:
+        response = pb.ActivityResponse(instanceId=request.orchestrationInstance.instanceId, taskId=request.taskId)
         try:
             value = decode("activityTrigger", request.input.value or "null")
-            result = await self._invoker.invoke(self._find("activity", request.name), value)
+            result = await self._invoke("activity", request.name, value)
             if result is not None:
                 response.result.value = encode("activityTrigger", result)
         except Exception as error:
             logger.warning("activity %s of %s failed", request.name, response.instanceId, exc_info=True)
             response.failureDetails.CopyFrom(_failure(error))
-        await self._stub.CompleteActivityTask(response)
+        return response
 
-    async def _serve_entity(self, item: pb.WorkItem) -> None:
-        if item.HasField("entityRequestV2"):
-            request, operations = helpers.convert_to_entity_batch_request(item.entityRequestV2)
-        else:
-            request, operations = item.entityRequest, []
+    async def _serve_entity(self, entity: pb.EntityRequest) -> pb.EntityBatchResult:
+        request, operations = helpers.convert_to_entity_batch_request(entity)
         try:
-            function = self._find("entity", EntityInstanceId.parse(request.instanceId).entity.lower())
-            result = pb.EntityBatchResult.FromString(await self._invoke_encoded(function, "entityTrigger", request))
+            name = EntityInstanceId.parse(request.instanceId).entity
+            result = pb.EntityBatchResult.FromString(await self._replay("entity", name, request))
         except Exception as error:
             logger.exception("entity %s could not be run", request.instanceId)
             failure = pb.OperationResult(failure=pb.OperationResultFailure(failureDetails=_failure(error)))
             state = request.entityState if request.HasField("entityState") else None
             result = pb.EntityBatchResult(results=[failure] * len(request.operations), entityState=state)
-        result.completionToken = item.completionToken
         result.operationInfos.extend(operations)
-        await self._stub.CompleteEntityTask(result)
+        return result
 
-    async def _invoke_encoded(
-        self, function: DurableFunction, trigger: str, request: pb.OrchestratorRequest | pb.EntityBatchRequest
-    ) -> bytes:
-        context = decode(trigger, base64.b64encode(request.SerializeToString()).decode())
-        return base64.b64decode(encode(trigger, await self._invoker.invoke(function, context)))
+    async def _replay(self, kind: str, name: str, request: Any) -> bytes:
+        """Orchestrations and entities are handed their protocol message, and return one, in base64."""
+        context = decode(f"{kind}Trigger", base64.b64encode(request.SerializeToString()).decode())
+        return base64.b64decode(encode(f"{kind}Trigger", await self._invoke(kind, name, context)))
+
+    async def _invoke(self, kind: str, name: str, value: Any) -> Any:
+        function = self._functions.get((kind, name))
+        if function is None:
+            raise LookupError(f"the app has no {kind} function named '{name}'")
+        return await self._invoker.invoke(function, value)
 
 
 def _failure(error: Exception) -> pb.TaskFailureDetails:

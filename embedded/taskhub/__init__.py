@@ -23,10 +23,14 @@ THREADS = 1000  # at most, made when needed: whoever waits for an orchestration,
 
 
 class TaskHub:
-    """Serves the file `path` on a loopback `port`, 0 for a free one. Without a path, nothing outlives `stop`."""
+    """Serves the file `path` on a loopback `port`, 0 for a free one. Without a path, nothing outlives `stop`.
 
-    def __init__(self, path: str | Path | None = None, port: int = 0) -> None:
+    `default_version` is that of orchestrations which a client starts without one.
+    """
+
+    def __init__(self, path: str | Path | None = None, port: int = 0, default_version: str | None = None) -> None:
         self._path = path
+        self._default_version = default_version
         self._port = port
         self._serving = False
         self._grace: float | None = None
@@ -36,7 +40,7 @@ class TaskHub:
         """Serve; returns "127.0.0.1:port". Raises StartError: the port is taken, the file locked, damaged or newer."""
         with ExitStack() as running:
             path = self._path or Path(running.enter_context(tempfile.TemporaryDirectory(prefix="taskhub-")), "hub.db")
-            service = Service(Path(path))
+            service = Service(Path(path), self._default_version)
             running.callback(service.close)
             threads = running.enter_context(ThreadPoolExecutor(THREADS, "task-hub"))
             server = grpc.server(threads, options=GRPC_OPTIONS)

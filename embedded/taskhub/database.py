@@ -197,7 +197,10 @@ def _inspect(path: Path) -> None:
     untouched = "it was left untouched; restore it from a copy, or move it away to start with an empty hub"
     try:
         with closing(_connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
-            ((application,), (version,)) = (file.execute(f"PRAGMA {name}").fetchone() for name in _MARKS)
+            (application,), (version,), (schema,) = (
+                file.execute(f"PRAGMA {name}").fetchone()
+                for name in ("application_id", "user_version", "schema_version")
+            )
             if application == APPLICATION and version > SCHEMA_VERSION:
                 raise StartError(
                     f"the task hub {path} was written by a newer host (schema {version}; this one knows"
@@ -208,8 +211,5 @@ def _inspect(path: Path) -> None:
         raise StartError(f"the task hub {path} is damaged ({error}); {untouched}") from error
     if verdict != "ok":
         raise StartError(f"the task hub {path} is damaged ({verdict}); {untouched}")
-    if application != APPLICATION:
+    if application != APPLICATION and schema != 0:  # 0: no table yet, as when its host was killed while it made it
         raise StartError(f"{path} is a database, but not a task hub; it was left untouched; give another file")
-
-
-_MARKS = ("application_id", "user_version")

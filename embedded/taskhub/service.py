@@ -77,7 +77,6 @@ def _abandons(answer: Callable[[], Any]) -> Any:
 class Service(stubs.TaskHubSidecarServiceServicer):
     """The hub itself. Raises StartError when the file cannot be used."""
 
-    StartInstance = _writes(instances.start)
     RaiseEvent = _writes(instances.raise_event)
     SuspendInstance = _writes(instances.suspend)
     ResumeInstance = _writes(instances.resume)
@@ -99,8 +98,9 @@ class Service(stubs.TaskHubSidecarServiceServicer):
     AbandonTaskActivityWorkItem = _abandons(pb.AbandonActivityTaskResponse)
     AbandonTaskEntityWorkItem = _abandons(pb.AbandonEntityTaskResponse)
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, default_version: str | None = None) -> None:
         self._path = path
+        self._default_version = default_version
         self._dispatcher = Dispatcher()
         self._waiting: defaultdict[str, set[threading.Event]] = defaultdict(set)
         self._waiting_lock = threading.Lock()
@@ -175,14 +175,22 @@ class Service(stubs.TaskHubSidecarServiceServicer):
         """One thread for whatever falls due next."""
         while not self._closed:
             self._due_changed.clear()
-            now = now_us()
-            for (target,) in self.database.read(
-                "SELECT DISTINCT target FROM inbox WHERE due > ? AND due <= ?", (self._due_seen, now)
-            ):
-                self._look_at(target)
-            self._due_seen = max(now, self._due_seen)
-            ((due,),) = self.database.read("SELECT min(due) FROM inbox WHERE due > ?", (self._due_seen,))
-            self._due_changed.wait(LONGEST_SLEEP if due is None else min((due - now_us()) / 1e6, LONGEST_SLEEP))
+            try:
+                seconds = self._look_at_due()
+            except sqlite3.Error:
+                logger.exception("the task hub %s could not be read; timers wait", self._path)
+                seconds = RETRY_SECONDS
+            self._due_changed.wait(min(seconds, LONGEST_SLEEP))
+
+    def _look_at_due(self) -> float:
+        """Offer what fell due since the last time; returns the seconds until something does again."""
+        seen, self._due_seen = self._due_seen, now_us()  # which may be earlier: then some of it is looked at twice
+        for (target,) in self.database.read(
+            "SELECT DISTINCT target FROM inbox WHERE due > ? AND due <= ?", (seen, self._due_seen)
+        ):
+            self._look_at(target)
+        ((due,),) = self.database.read("SELECT min(due) FROM inbox WHERE due > ?", (self._due_seen,))
+        return LONGEST_SLEEP if due is None else (due - now_us()) / 1e6
 
     # Workers
 
@@ -275,6 +283,11 @@ class Service(stubs.TaskHubSidecarServiceServicer):
     def Hello(self, request: Empty, context: Any) -> Empty:
         return Empty()
 
+    def StartInstance(self, request: pb.CreateInstanceRequest, context: Any) -> pb.CreateInstanceResponse:
+        if self._default_version and not request.version.value:
+            request.version.value = self._default_version
+        return self.write(context, lambda tx: instances.start(tx, request))
+
     def WaitForInstanceStart(self, request: pb.GetInstanceRequest, context: Any) -> pb.GetInstanceResponse:
         return self._wait(request, context, lambda status: status != pb.ORCHESTRATION_STATUS_PENDING)
 
@@ -293,7 +306,7 @@ class Service(stubs.TaskHubSidecarServiceServicer):
             while True:
                 found = queries.get_instance(self.database.read, request)
                 self.database.settle()
-                if reached(found.orchestrationState.orchestrationStatus) and found.exists or not context.is_active():
+                if (reached(found.orchestrationState.orchestrationStatus) and found.exists) or not context.is_active():
                     return found
                 changed.wait()
                 changed.clear()

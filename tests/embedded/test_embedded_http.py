@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,8 +7,35 @@ import pytest
 from starlette.requests import Request
 
 from embedded.auth import Keys
-from embedded.loader import AuthLevel
+from embedded.host import SPARE_THREADS
 from tests.embedded.conftest import Serve
+
+APP = "import azure.durable_functions as df\napp = df.DFApp(http_auth_level='ANONYMOUS')\n"
+POOL = f"""{APP}
+import asyncio, threading
+inside, most, lock, entered, released = 0, 0, threading.Lock(), threading.Semaphore(0), threading.Event()
+
+@app.route("enter")
+def enter(req):
+    global inside, most
+    with lock:
+        inside += 1
+        most = max(most, inside)
+    entered.release()
+    released.wait()
+    with lock:
+        inside -= 1
+
+@app.route("release")
+async def release(req):
+    for _ in range(int(req.params["after"])):
+        await asyncio.to_thread(entered.acquire)
+    released.set()
+
+@app.route("most")
+async def get_most(req):
+    return str(most)
+"""
 
 
 async def test_a_binary_body_comes_back_with_status_and_headers(serve: Serve) -> None:
@@ -38,12 +66,38 @@ async def test_a_binary_body_comes_back_with_status_and_headers(serve: Serve) ->
         ("GET", "/api/nowhere", 404, ""),
         ("GET", "/", 404, ""),
         ("GET", "/api/broken", 500, ""),
+        ("GET", "/api/list", 500, ""),
+        ("POST", "/api/nothing", 204, ""),
+        ("HEAD", "/api/items/7", 404, ""),
         ("GET", "/api/thread", 200, "False True"),
     ],
 )
 async def test_routes(serve: Serve, method: str, path: str, status: int, text: str) -> None:
     response = await (await serve("web")).request(method, path)
     assert (response.status_code, response.text) == (status, text)
+
+
+async def test_synchronous_functions_share_a_bounded_pool(serve: Serve, write_app: Callable[..., Path]) -> None:
+    threads = 1 + SPARE_THREADS
+    folder = write_app(
+        function_app=POOL, host_json='{"extensions": {"durableTask": {"maxConcurrentActivityFunctions": 1}}}'
+    )
+    client = await serve(folder)
+    crowd = [asyncio.create_task(client.get("/api/enter")) for _ in range(2 * threads)]
+    assert (await client.get(f"/api/release?after={threads}")).status_code == 204  # the event loop is not held up
+    assert {(await each).status_code for each in crowd} == {204}
+    assert (await client.get("/api/most")).text == str(threads)
+
+
+async def test_an_asgi_app_serves_itself(serve: Serve, write_app: Callable[..., Path]) -> None:
+    folder = write_app(
+        function_app="import azure.functions as func\nfrom fastapi import FastAPI\napi = FastAPI()\n"
+        "api.get('/api/hello/{name}')(lambda name: {'hello': name})\n"
+        "app = func.AsgiFunctionApp(app=api, http_auth_level='ANONYMOUS')\n"
+    )
+    client = await serve(folder)
+    assert (await client.get("/api/hello/Ada")).json() == {"hello": "Ada"}
+    assert (await client.get("/elsewhere")).status_code == 404
 
 
 async def test_every_cookie_arrives(serve: Serve) -> None:
@@ -63,6 +117,16 @@ async def test_local_settings_are_variables_unless_the_environment_has_them(
     client = await serve(folder)
     assert (await client.get("/api/v?n=NEW")).text == "new"
     assert (await client.get("/api/v?n=THERE")).text == "there"
+
+
+async def test_settings_name_the_task_hub(serve: Serve, write_app: Callable[..., Path]) -> None:
+    folder = write_app(
+        function_app=f"{APP}@app.orchestration_trigger('ctx')\ndef done(ctx, _): return 1\n",
+        host_json='{"extensions": {"durableTask": {"hubName": "%EMBEDDED_HUB%"}}}',
+        local_settings_json='{"Values": {"EMBEDDED_HUB": "mine"}}',
+    )
+    started = await (await serve(folder)).post("/runtime/webhooks/durabletask/orchestrators/done")
+    assert "?taskHub=mine&" in started.json()["statusQueryGetUri"]
 
 
 async def test_loopback_needs_a_key_for_admin_only(serve: Serve) -> None:
@@ -93,7 +157,7 @@ async def test_forwarded_and_renamed_requests_are_strangers(serve: Serve, header
         (False, "10.0.0.1", "anonymous", True),
     ],
 )
-def test_who_needs_a_key(loopback_only: bool, address: str, level: AuthLevel, allowed: bool) -> None:
+def test_who_needs_a_key(loopback_only: bool, address: str, level: str, allowed: bool) -> None:
     headers = [(b"host", b"localhost:7071")]
     scope = {"type": "http", "client": (address, 1), "headers": headers, "query_string": b"", "path": "/"}
     assert Keys("the-key", loopback_only).allows(Request(scope), level) is allowed

@@ -129,3 +129,11 @@ async def test_a_sender_with_another_key_is_refused(serve: Serve) -> None:
         with pytest.raises(HttpResponseError) as refused:
             await service.send_to_all("x", content_type="text/plain")
     assert refused.value.status_code == 401
+
+
+async def test_functions_have_no_websockets(serve: Serve) -> None:
+    client = await serve("web")
+    for path in ("api/echo", "nowhere"):
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"ws://127.0.0.1:{client.base_url.port}/{path}")
+        assert refused.value.response.status_code == 404

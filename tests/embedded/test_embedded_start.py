@@ -1,6 +1,7 @@
 """Starting and stopping: the command line, its errors, and what is left behind."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from embedded import Host, StartError
@@ -68,6 +70,61 @@ def test_the_command_lists_serves_and_stops(stop: signal.Signals) -> None:
             os.killpg(process.pid, 0)  # no process of its session is left
 
 
+def listening(process: subprocess.Popen[str]) -> str:
+    """The URL, once it is served."""
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("Listening on "):
+            return line.removeprefix("Listening on ").strip()
+    raise AssertionError(process.communicate())
+
+
+def hello(word: str) -> str:
+    return f"{APP}@app.route('hello', auth_level='anonymous')\ndef hello(req): return '{word}'\n"
+
+
+def test_reload_starts_again_after_a_change(write_app: Callable[..., Path]) -> None:
+    app = write_app(function_app=hello("one")) / "function_app.py"
+    with command(app.parent, "--port", "0", "--reload") as process:
+        assert httpx.get(f"{listening(process)}/api/hello").text == "one"
+        app.write_text("import nowhere")
+        assert process.stderr
+        while "error: importing" not in process.stderr.readline():
+            pass
+        app.write_text(hello("two"))
+        url = listening(process)
+        assert httpx.get(f"{url}/api/hello").text == "two"
+        (app.parent / "host.json").write_text('{"extensions": {"http": {"routePrefix": ""}}}')
+        url = listening(process)
+        assert httpx.get(f"{url}/hello").text == "two"
+        (host,) = psutil.Process(process.pid).children()
+        process.terminate()
+        assert process.wait() == 0
+        assert not host.is_running()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url)
+
+
+def refusal(folder: Path, hub: Path) -> str:
+    with command(folder, "--port", "0", "--hub", str(hub)) as process:
+        _, errors = process.communicate()
+        assert process.returncode == 1
+        assert "Traceback" not in errors
+        return errors.splitlines()[-1]
+
+
+def test_a_hub_is_refused_to_a_second_host_and_when_it_is_none(write_app: Callable[..., Path]) -> None:
+    folder = write_app(function_app=APP)
+    hub = folder / "hub.db"
+    with command(folder, "--port", "0", "--hub", str(hub)) as first:
+        listening(first)
+        assert f"another host uses the task hub {hub}; stop it" in refusal(folder, hub)
+    other = folder / "other.db"
+    other.write_bytes(b"no hub" * 1000)
+    assert str(other) in refusal(folder, other)
+    assert other.read_bytes() == b"no hub" * 1000
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -77,9 +134,14 @@ def test_the_command_lists_serves_and_stops(stop: signal.Signals) -> None:
         ({"function_app": "x = 1"}, "has no FunctionApp"),
         ({"function_app": APP + "second = func.FunctionApp()"}, "has 2 FunctionApps"),
         ({"function_app": APP, "host_json": "{"}, "host.json"),
-        ({"function_app": APP, "host_json": "[]"}, "must be a JSON object"),
+        ({"function_app": APP, "host_json": "[]"}, "host.json"),
         ({"function_app": APP, "host_json": '{"extensions": {"http": {"routePrefix": 1}}}'}, "routePrefix"),
         ({"function_app": APP, "local_settings_json": "{"}, "local.settings.json"),
+        ({"function_app": APP, "local_settings_json": '{"IsEncrypted": true}'}, "IsEncrypted"),
+        (
+            {"function_app": APP, "host_json": '{"extensions": {"durableTask": {"versionMatchStrategy": "Any"}}}'},
+            "Strict",
+        ),
         ({"function_app": APP + "@app.route('{a:odd}')\ndef f(req): ...\n"}, "constraint 'odd' is not supported"),
         ({"function_app": APP + "@app.schedule('timer', 'x')\ndef f(timer): ...\n"}, "schedule 'x'"),
         ({"function_app": APP + "@app.route('a')\ndef f(other): ...\n"}, "binding 'req' is not one of"),
@@ -91,6 +153,7 @@ def test_errors_end_with_code_1(write_app: Callable[..., Path], files: dict[str,
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 1
         assert message in errors.splitlines()[-1]
+        assert ("Traceback" in errors) == ("importing" in errors)
 
 
 async def test_a_taken_port_is_said_and_leaves_nothing() -> None:
@@ -123,7 +186,7 @@ async def test_a_pubsub_of_ones_own_is_kept(monkeypatch: pytest.MonkeyPatch) -> 
     await host.stop()
 
 
-async def test_a_request_that_outlasts_the_drain_is_told_to_come_again() -> None:
+async def test_a_request_that_outlasts_the_drain_is_told_to_come_again(caplog: pytest.LogCaptureFixture) -> None:
     host = Host(APPS / "web", port=0)
     await host.start()
     async with httpx.AsyncClient(base_url=host.url, timeout=20) as client:
@@ -131,3 +194,4 @@ async def test_a_request_that_outlasts_the_drain_is_told_to_come_again() -> None
         await client.get("/api/entered")
         await host.stop()
         assert (await endless).status_code == 503
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

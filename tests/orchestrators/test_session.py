@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ from durabletask.client import TaskHubGrpcClient
 from durabletask.task import ActivityContext
 from durabletask.worker import TaskHubGrpcWorker
 
-from embedded.hub import MemoryHub
+from embedded.taskhub import TaskHub
 from nightshift.lifecycle import Action, Seen, State, looks_at_machine
 from nightshift.models import Control, ControlKind, Failure, MachineState, Phase, Power, Report, ReportKind
 from nightshift.settings import Deadlines
@@ -137,8 +136,8 @@ class Run:
 @pytest.fixture
 def run() -> Generator[Run]:
     plant = Plant()
-    hub = MemoryHub()
-    address = asyncio.run(hub.start())
+    hub = TaskHub()
+    address = hub.start()
     worker = TaskHubGrpcWorker(host_address=address)
     worker.add_orchestrator(session)
     for activity in (plant.observe, plant.project, plant.start_machine, plant.deallocate_machine):
@@ -150,7 +149,7 @@ def run() -> Generator[Run]:
     yield Run(plant, client)
     worker.stop()
     client.close()
-    asyncio.run(hub.stop())
+    hub.stop()
 
 
 def test_sixty_messages_are_served_and_the_history_stays_small(run: Run) -> None:

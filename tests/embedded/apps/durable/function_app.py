@@ -9,6 +9,7 @@ from durabletask.entities import EntityInstanceId
 Orchestration = Generator[Any, Any, Any]
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
+attempts: list[int] = []
 
 
 @app.activity_trigger(input_name="name")
@@ -49,6 +50,19 @@ def classic(context: df.DurableOrchestrationContext) -> Orchestration:
 @app.orchestration_trigger(context_name="ctx")
 def failing(ctx: Any, message: str) -> Orchestration:
     yield ctx.call_activity("fail", input=message)
+
+
+@app.activity_trigger(input_name="nothing")
+def fail_once(nothing: Any) -> str:
+    attempts.append(1)
+    if len(attempts) == 1:
+        raise RuntimeError("not yet")
+    return "recovered"
+
+
+@app.orchestration_trigger(context_name="ctx")
+def recovering(ctx: Any, _: Any) -> Orchestration:
+    return (yield ctx.call_activity("fail_once"))
 
 
 @app.orchestration_trigger(context_name="ctx")

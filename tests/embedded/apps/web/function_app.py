@@ -55,6 +55,16 @@ def broken(req: func.HttpRequest) -> str:
     raise RuntimeError("a secret detail")
 
 
+@app.route("list", auth_level=func.AuthLevel.ANONYMOUS)
+def listed(req: func.HttpRequest) -> Any:
+    return ["no response"]
+
+
+@app.route("nothing", auth_level=func.AuthLevel.ANONYMOUS)
+async def nothing(req: func.HttpRequest) -> None:
+    return None
+
+
 @app.route("cookies", auth_level=func.AuthLevel.ANONYMOUS)
 def cookies(req: func.HttpRequest) -> func.HttpResponse:
     response = func.HttpResponse("ok")
