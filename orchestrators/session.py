@@ -17,6 +17,8 @@ from nightshift.lifecycle import Action, Seen, State, advance, start_failed
 from nightshift.models import Failure, Phase
 
 NAME = "session"
+VERSION = "1"
+"""What new sessions begin on, as host.json's `defaultVersion` says; older ones come to it with continue-as-new."""
 DOORBELLS = ("user_message", "worker_report", "control")
 WAKES_PER_RUN = 20
 """Wakes before continue-as-new, which keeps the history below 500 events however long the session."""
@@ -56,7 +58,7 @@ def session(ctx: OrchestrationContext, carried: dict[str, Any]) -> Work:
             return
         yield from _sleep(ctx, doorbells, state.wake_at)
 
-    ctx.continue_as_new(state.model_dump(mode="json"), save_events=True)
+    ctx.continue_as_new(state.model_dump(mode="json"), save_events=True, new_version=VERSION)
 
 
 def _step(ctx: OrchestrationContext, before: State) -> Generator[Any, Any, State]:

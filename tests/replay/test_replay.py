@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -88,12 +89,8 @@ def with_another_status(state: Any) -> dict[str, Any]:
     return status(state) | {"stage": "somewhere"}
 
 
-def without_saved_events(ctx: Any, new_input: Any, *, save_events: bool) -> None:
-    continue_as_new(ctx, new_input)
-
-
-def under_a_new_version(ctx: Any, new_input: Any, *, save_events: bool) -> None:
-    continue_as_new(ctx, new_input, save_events=save_events, new_version="2")
+def without_saved_events(ctx: Any, new_input: Any, *, save_events: bool, new_version: str) -> None:
+    continue_as_new(ctx, new_input, new_version=new_version)
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ CHANGES = {
     "another retry policy": Change("_PATIENT", IMPATIENT, "createTimer.fireAt", {"faults"}),
     "another pause": Change("_AFTER_FAULT", timedelta(hours=1), "createTimer.fireAt", {"faults"}),
     "events lost": Change("continue_as_new", without_saved_events, "carryoverEvents", {"long"}),
-    "a new version": Change("continue_as_new", under_a_new_version, 'newVersion: "2"', {"long"}),
+    "a new version": Change("VERSION", "2", '+ answer.actions[0].completeOrchestration.newVersion: "2"', {"long"}),
 }
 
 
@@ -162,6 +159,11 @@ async def test_a_payload_may_gain_a_field(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(orchestrator, "_call", with_a_further_field)
     monkeypatch.setattr(orchestrator, "_status", with_a_further_status)
     assert await mismatches() == {}
+
+
+def test_new_sessions_begin_on_the_version_of_the_code() -> None:
+    host = json.loads((HISTORIES.parents[2] / "host.json").read_text("utf-8"))
+    assert host["extensions"]["durableTask"]["defaultVersion"] == orchestrator.VERSION
 
 
 # --- the recordings --------------------------------------------------------------------------------------------
