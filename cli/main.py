@@ -42,7 +42,7 @@ def main() -> None:
 def up(port: int, data: Path) -> None:
     """Serve pages and API on this machine."""
     from cli.up import log_to_terminal, prepare_environment, serve
-    from embedded import StartError
+    from embedded.errors import StartError
 
     log_to_terminal(logging.WARNING)
     prepare_environment(port, data.absolute())

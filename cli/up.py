@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from embedded import Host
+from embedded.host import Host
 from nightshift.models import Power
 from nightshift.services import build
 from nightshift.settings import Settings

@@ -28,7 +28,7 @@ from cli.up import log_to_terminal, prepare_environment, running
 from demo.forge import Forge
 from demo.model import MODELS, ScriptedModel
 from demo.sample import NAME, OWNER, plant
-from embedded import StartError
+from embedded.errors import StartError
 from nightshift.errors import Permanent
 
 QUICK = {"NIGHTSHIFT_IDLE": "3", "NIGHTSHIFT_POLL": "0.3"}  # seconds here, half an hour in earnest

@@ -4,8 +4,3 @@ It serves any folder with a Functions app (`function_app.py`, programming model 
 
     python -m embedded start --app-dir DIR --port 7071 --hub FILE
 """
-
-from embedded.errors import StartError
-from embedded.host import Host
-
-__all__ = ["Host", "StartError"]

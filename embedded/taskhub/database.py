@@ -24,7 +24,7 @@ CREATE INDEX instances_by_created ON instances (created, id);
 CREATE INDEX instances_by_completed ON instances (completed, id) WHERE completed IS NOT NULL;
 CREATE INDEX instances_by_parent ON instances (parent) WHERE parent IS NOT NULL;
 
-CREATE TABLE history (  -- append-only: a row for each completed turn, a HistoryChunk
+CREATE TABLE history (  -- append-only: a row for each turn, an OrchestratorRequest's pastEvents; joined, they are one
     id INTEGER PRIMARY KEY, instance TEXT NOT NULL, events BLOB NOT NULL);
 CREATE INDEX history_by_instance ON history (instance, id);
 
@@ -80,17 +80,19 @@ class Database:
         with ExitStack() as opened:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                opened.enter_context(closing(_lock(path)))
                 _inspect(path)
-                self._writer = opened.enter_context(closing(_connect(path)))
-                self._writer.execute("PRAGMA journal_mode=WAL")
-                self._writer.execute("PRAGMA synchronous=NORMAL")  # no sync at a commit: `write` does that itself
-                if self._writer.execute("PRAGMA user_version").fetchone() == (0,):
+                self._connection = opened.enter_context(closing(_connect(path)))
+                self._connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # until closed, or the process is no more
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.execute("PRAGMA synchronous=NORMAL")  # no sync at a commit: `write` does that itself
+                if self._connection.execute("PRAGMA user_version").fetchone() == (0,):
                     marks = f"PRAGMA application_id={APPLICATION}; PRAGMA user_version={SCHEMA_VERSION}"
-                    self._writer.executescript(f"BEGIN; {SCHEMA} {marks}; COMMIT")
-                self._reader = opened.enter_context(closing(_connect(path)))
+                    self._connection.executescript(f"BEGIN; {SCHEMA} {marks}; COMMIT")
                 self._wal = opened.enter_context(path.with_name(path.name + "-wal").open("rb")).fileno()
-            except (OSError, sqlite3.OperationalError) as error:
+            except (OSError, sqlite3.Error) as error:
+                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                    advice = "another host uses it; stop that one, or give this one another file"
+                    raise StartError(f"cannot open the task hub {path}: {advice}") from error
                 raise StartError(f"cannot open the task hub {path}: {error}") from error
             self.close = opened.pop_all().close
 
@@ -102,7 +104,7 @@ class Database:
     def read(self, sql: str, values: Any = ()) -> list[Any]:
         """Rows of what is committed."""
         with self._reading:
-            return self._reader.execute(sql, values).fetchall()
+            return self._connection.execute(sql, values).fetchall()
 
     def write[T](self, operation: Callable[[Transaction], T]) -> T:
         """Run `operation` in a transaction; returns when it is on the disk. Raises what it raises, and sqlite3.Error.
@@ -114,7 +116,7 @@ class Database:
             self._queue.append(mine)
             leads, self._led = not self._led, True
         if not leads:
-            mine.woken.wait()
+            mine.woken.acquire()
         if not mine.done:
             with self._mutex:
                 batch, self._queue = self._queue, []
@@ -122,7 +124,7 @@ class Database:
             with self._mutex:
                 self._led = bool(self._queue)
                 if self._queue:
-                    self._queue[0].woken.set()
+                    self._queue[0].woken.release()
         if mine.error is not None:
             raise mine.error
         return mine.result
@@ -130,7 +132,8 @@ class Database:
     def _write_batch(self, batch: list["_Write"]) -> None:
         with self._syncing:
             try:
-                transactions = self._commit(batch)
+                with self._reading:
+                    transactions = self._commit(batch)
             except Exception as error:
                 if len(batch) > 1:
                     transactions = None  # one that fails shall not take the others with it
@@ -150,18 +153,18 @@ class Database:
             return
         for each in batch:
             each.done = True
-            each.woken.set()
+            each.woken.release()
 
     def _commit(self, batch: list["_Write"]) -> list[Transaction]:
-        self._writer.execute("BEGIN IMMEDIATE")
+        self._connection.execute("BEGIN IMMEDIATE")
         try:
             transactions: list[Transaction] = []
             for each in batch:
-                transactions.append(transaction := Transaction(self._writer))
+                transactions.append(transaction := Transaction(self._connection))
                 each.result = each.operation(transaction)
-            self._writer.commit()
+            self._connection.commit()
         except BaseException:
-            self._writer.rollback()
+            self._connection.rollback()
             raise
         return transactions
 
@@ -169,32 +172,25 @@ class Database:
 class _Write:
     def __init__(self, operation: Callable[[Transaction], Any]) -> None:
         self.operation = operation
-        self.woken = threading.Event()  # done, or the next to write
+        self.woken = threading.Lock()  # held until it is done, or the next to write
+        self.woken.acquire()
         self.done = False
         self.result: Any = None
         self.error: Exception | None = None
 
 
 def _connect(path: Path | str, **options: Any) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, **options)
-
-
-def _lock(path: Path) -> sqlite3.Connection:
-    """Held until it is closed or the process ends, however it ends; a lock that SQLite has on every system."""
-    lock = _connect(path.with_name(path.name + ".lock"), timeout=0)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        lock.close()
-        raise StartError(f"another host uses the task hub {path}; stop it, or give this one another file") from error
-    return lock
+    return sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, **options)
 
 
 def _inspect(path: Path) -> None:
     """Refuse what we cannot keep, before anything is written to it."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
     untouched = "it was left untouched; restore it from a copy, or move it away to start with an empty hub"
+    wal = path.with_name(path.name + "-wal")
+    if not path.exists() or path.stat().st_size == 0:
+        if wal.exists() and wal.stat().st_size:
+            raise StartError(f"the task hub {path} is gone, but not its {wal.name}; {untouched}")
+        return
     try:
         with closing(_connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
             (application,), (version,), (schema,) = (
@@ -207,6 +203,8 @@ def _inspect(path: Path) -> None:
                     f" {SCHEMA_VERSION}); it was left untouched; use that host, or another file"
                 )
             (verdict,) = file.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:
+        raise  # such as: in use
     except sqlite3.DatabaseError as error:
         raise StartError(f"the task hub {path} is damaged ({error}); {untouched}") from error
     if verdict != "ok":

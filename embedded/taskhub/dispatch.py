@@ -7,8 +7,8 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
+from os import urandom
 from typing import Any
-from uuid import uuid4
 
 from durabletask.internal import orchestrator_service_pb2 as pb
 
@@ -34,7 +34,7 @@ class Lease:
     name: Name
     worker: "Worker"
     execution: str
-    token: str = field(default_factory=lambda: uuid4().hex)
+    token: str = field(default_factory=lambda: urandom(16).hex())
     delivered: dict[int, pb.HistoryEvent] = field(default_factory=dict[int, pb.HistoryEvent])
     activity: pb.ActivityRequest = field(default_factory=pb.ActivityRequest)
 
@@ -77,6 +77,7 @@ class Dispatcher:
         self._lock = threading.RLock()
         # By name, so that finding work that a worker accepts never means passing over much that it does not.
         self._ready: dict[Kind, OrderedDict[Name, dict[Key, str]]] = {kind: OrderedDict() for kind in Kind}
+        self._queued: dict[tuple[Kind, Key], Name] = {}
         self._by_token: dict[str, Lease] = {}
         self._by_key: dict[tuple[Kind, Key], Lease] = {}
         self._workers: list[Worker] = []
@@ -100,6 +101,9 @@ class Dispatcher:
         """There is work, unless somebody has it in hand; when that is released, look again."""
         with self._lock:
             if not self.busy(kind, key):
+                if self._queued.get((kind, key), name) != name:
+                    self._unqueue(kind, key)  # it was replaced under another name
+                self._queued[kind, key] = name
                 self._ready[kind].setdefault(name, {})[key] = execution
                 for worker in self._workers:
                     worker.work.set()
@@ -120,10 +124,8 @@ class Dispatcher:
                 self._turn.remove(kind)
                 self._turn.append(kind)
                 key = next(iter(names[name]))
-                execution = names[name].pop(key)
                 names.move_to_end(name)
-                if not names[name]:
-                    del names[name]
+                execution = self._unqueue(kind, key)
                 if late := self._by_key.get((kind, key)):
                     self.release(late)
                 lease = Lease(kind, key, name, worker, execution)
@@ -132,6 +134,13 @@ class Dispatcher:
                 return lease
         return None
 
+    def _unqueue(self, kind: Kind, key: Key) -> str:
+        name = self._queued.pop((kind, key))
+        execution = self._ready[kind][name].pop(key)
+        if not self._ready[kind][name]:
+            del self._ready[kind][name]
+        return execution
+
     def held(self, token: str) -> Lease | None:
         return self._by_token.get(token)
 
@@ -139,5 +148,7 @@ class Dispatcher:
         with self._lock:
             if self._by_token.pop(lease.token, None) is not None:
                 del self._by_key[lease.kind, lease.key]
+                full = not lease.worker.has_room(lease.kind)
                 lease.worker.in_hand[lease.kind] -= 1
-                lease.worker.work.set()
+                if full:
+                    lease.worker.work.set()

@@ -10,9 +10,11 @@ from embedded.taskhub.database import Transaction
 
 ENDED = (pb.ORCHESTRATION_STATUS_COMPLETED, pb.ORCHESTRATION_STATUS_FAILED, pb.ORCHESTRATION_STATUS_TERMINATED)
 
+DONE = (pb.ORCHESTRATION_STATUS_COMPLETED, pb.ORCHESTRATION_STATUS_TERMINATED)
+"""What has failed may be rewound, and then wants what came meanwhile."""
 DELIVER = f"""
 INSERT INTO inbox (target, kind, due, event) SELECT ?, ?, 0, ? FROM instances
-WHERE id = ? AND status NOT IN {ENDED} AND (? = '' OR execution = ?)
+WHERE id = ? AND status NOT IN {DONE} AND (? = '' OR execution = ?)
 """
 
 
@@ -29,9 +31,8 @@ class Late(Exception):
 
 
 def stamp(us: int) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromMicroseconds(us)
-    return timestamp
+    seconds, rest = divmod(us, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
 def given(message: Any, *fields: str) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def post(tx: Transaction, target: str, message: pb.HistoryEvent, due: int = 0, s
 
 
 def deliver(tx: Transaction, id: str, message: pb.HistoryEvent, execution: str = "") -> bool:
-    """Post to an orchestration; False when it, or the `execution` that asked for this, has ended."""
+    """Post to an orchestration; False when it, or the `execution` that asked for this, is done."""
     tx.touched.add(id)
     values = (id, message.WhichOneof("eventType"), message.SerializeToString(), id, execution, execution)
     return tx.execute(DELIVER, values).rowcount == 1

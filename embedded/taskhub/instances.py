@@ -9,7 +9,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from embedded.taskhub import locks
 from embedded.taskhub.database import Transaction
-from embedded.taskhub.inbox import ENDED, Refused, deliver, event, given, post, stamp
+from embedded.taskhub.inbox import DONE, ENDED, Refused, deliver, event, given, post, stamp
 
 type Ending = pb.CompleteOrchestrationAction
 
@@ -104,8 +104,8 @@ def save(tx: Transaction, state: pb.OrchestrationState) -> None:
 
 
 def append_history(tx: Transaction, id: str, events: Iterable[pb.HistoryEvent]) -> None:
-    chunk = pb.HistoryChunk(events=events).SerializeToString()
-    tx.execute("INSERT INTO history (instance, events) VALUES (?, ?)", (id, chunk))
+    part = pb.OrchestratorRequest(pastEvents=events).SerializeToString()
+    tx.execute("INSERT INTO history (instance, events) VALUES (?, ?)", (id, part))
 
 
 def end(tx: Transaction, state: pb.OrchestrationState, ending: Ending, episode: Iterable[pb.HistoryEvent]) -> None:
@@ -125,7 +125,8 @@ def end(tx: Transaction, state: pb.OrchestrationState, ending: Ending, episode: 
         if source in result:
             getattr(state, field).CopyFrom(result[source])
     save(tx, state)
-    tx.execute("DELETE FROM inbox WHERE target = ?", (id,))
+    if state.orchestrationStatus in DONE:
+        tx.execute("DELETE FROM inbox WHERE target = ?", (id,))
     locks.forget_owner(tx, id)
     if parent := parent_of(tx, id):
         asking = parent.orchestrationInstance

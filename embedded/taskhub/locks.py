@@ -36,7 +36,9 @@ def forget_owner(tx: Transaction, owner: str) -> None:
 
 def release_orphaned(tx: Transaction) -> int:
     """How many locks were held by orchestrations that have ended or are no more."""
-    return _release(tx, f"owner NOT IN (SELECT id FROM instances WHERE status NOT IN {ENDED})", ())
+    return _release(
+        tx, f"owner IS NOT NULL AND owner NOT IN (SELECT id FROM instances WHERE status NOT IN {ENDED})", ()
+    )
 
 
 def _grant(tx: Transaction) -> None:

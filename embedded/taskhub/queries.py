@@ -21,7 +21,7 @@ AND (:statuses = '' OR instr(:statuses, ',' || status || ',')) AND substr(id, 1,
 ORDER BY {time}, id LIMIT :rows
 """
 ENTITY = """
-SELECT (SELECT count(*) FROM inbox WHERE target = entities.id), state, section, modified, id FROM entities
+SELECT (SELECT count(*) FROM inbox WHERE target = entities.id), state, owner, modified, id FROM entities
 """
 ENTITIES = f"""{ENTITY}
 WHERE modified >= :from AND modified < :to AND (modified, id) > (:time, :id) AND (:transient OR state IS NOT NULL)
@@ -62,8 +62,8 @@ def ended_ids(read: Read, chosen: pb.PurgeInstanceFilter, limit: int) -> list[st
 def history(read: Read, id: str) -> Iterator[pb.HistoryChunk]:
     rows = read("SELECT events FROM history WHERE instance = ? ORDER BY id", (id,))
     for start in range(0, len(rows), HISTORY_ROWS):
-        # Chunks put together are a chunk: a repeated field goes on in what follows.
-        yield pb.HistoryChunk.FromString(b"".join(events for (events,) in rows[start : start + HISTORY_ROWS]))
+        together = b"".join(events for (events,) in rows[start : start + HISTORY_ROWS])
+        yield pb.HistoryChunk(events=pb.OrchestratorRequest.FromString(together).pastEvents)
 
 
 def get_entity(read: Read, request: pb.GetEntityRequest) -> pb.GetEntityResponse:
@@ -110,11 +110,11 @@ def _state(blob: bytes, payloads: bool) -> pb.OrchestrationState:
 
 
 def _entity(row: tuple[int, str | None, str | None, int, str], include_state: bool) -> pb.EntityMetadata:
-    backlog, state, section, modified, id = row
+    backlog, state, owner, modified, id = row
     return pb.EntityMetadata(
         instanceId=id,
         lastModifiedTime=stamp(modified),
         backlogQueueSize=backlog,
-        lockedBy=StringValue(value=section) if section else None,
+        lockedBy=StringValue(value=owner) if owner else None,
         serializedState=StringValue(value=state) if include_state and state is not None else None,
     )

@@ -26,6 +26,7 @@ LONGEST_SLEEP = 5.0  # the clock may be set, or the machine be suspended, while 
 RETRY_SECONDS = 1.0  # until work is offered again that was given back, or whose report could not be kept
 PURGE_AT_ONCE = 100  # instances to a transaction
 
+BEGINNINGS = ("executionStarted", "orchestratorStarted")
 READY = f"""
 SELECT name, version, execution FROM instances AS i WHERE id = :id AND status NOT IN {ENDED} AND scheduled <= :now
 AND EXISTS (SELECT 1 FROM inbox WHERE target = i.id AND due <= :now
@@ -38,7 +39,7 @@ UNION ALL SELECT 1, seq, event FROM inbox WHERE target = :id AND due <= :now ORD
 OPERATIONS = """
 SELECT inbox.seq, inbox.event, entities.state FROM inbox JOIN entities ON entities.id = inbox.target
 WHERE inbox.target = :id AND inbox.due <= :now
-AND (entities.owner IS NULL OR inbox.seq <= entities.locked_at OR inbox.sender = entities.owner)
+AND (entities.owner IS NULL OR (inbox.seq <= entities.locked_at AND inbox.due = 0) OR inbox.sender = entities.owner)
 ORDER BY inbox.seq LIMIT 500
 """
 
@@ -201,7 +202,12 @@ class Service(stubs.TaskHubSidecarServiceServicer):
             while context.is_active():
                 worker.work.clear()
                 while lease := self._dispatcher.take(worker):
-                    item = self._work_item(lease)
+                    try:
+                        item = self._work_item(lease)
+                    except Exception:  # this one's rows are damaged; it must not hold up the others
+                        logger.exception("%s %s cannot be handed out", lease.kind, lease.key)
+                        self.give_back(lease.token)
+                        continue
                     if item is None:
                         self._dispatcher.release(lease)  # it has ended, or is no more
                     else:
@@ -219,12 +225,9 @@ class Service(stubs.TaskHubSidecarServiceServicer):
                 if not (new := [(seq, message) for is_new, seq, message in rows if is_new]):
                     return None
                 lease.delivered = _in_order(new, now)
-                # Chunks put together are a chunk: a repeated field goes on in what follows.
-                past = pb.HistoryChunk.FromString(b"".join(chunk for is_new, _, chunk in rows if not is_new))
-                request = pb.OrchestratorRequest(
-                    instanceId=id, newEvents=lease.delivered.values(), pastEvents=past.events
-                )
+                request = pb.OrchestratorRequest(instanceId=id, newEvents=lease.delivered.values())
                 request.executionId.value = lease.execution
+                request.MergeFromString(b"".join(past for is_new, _, past in rows if not is_new))
                 return pb.WorkItem(orchestratorRequest=request)
             case Kind.ACTIVITY:
                 if not (scheduled := read("SELECT request FROM activities WHERE seq = ?", (lease.key,))):
@@ -350,7 +353,15 @@ class Service(stubs.TaskHubSidecarServiceServicer):
 def _in_order(rows: list[tuple[int, bytes]], now: int) -> dict[int, pb.HistoryEvent]:
     """What an orchestration is given next, in the order in which it came about; its start before all."""
     events = [(seq, pb.HistoryEvent.FromString(message)) for seq, message in rows]
-    events.sort(key=lambda it: (not it[1].HasField("executionStarted"), it[1].timestamp.ToMicroseconds(), it[0]))
+    events.sort(
+        key=lambda it: (it[1].WhichOneof("eventType") not in BEGINNINGS, it[1].timestamp.ToMicroseconds(), it[0])
+    )
+    kinds = [each.WhichOneof("eventType") for _, each in events]
+    if "executionRewound" in kinds:  # which a worker wants alone
+        events = [events[kinds.index("executionRewound")]]
+    elif "executionSuspended" in kinds and "executionResumed" not in kinds:
+        # The rest stays here: a worker would set it aside, and forget it at a continue-as-new.
+        events = events[: kinds.index("executionSuspended") + 1]
     # The worker takes its clock from an orchestratorStarted; a rewound history brings one of its own.
     if not events[0][1].HasField("orchestratorStarted"):
         events.insert(0, (0, event(now, orchestratorStarted=pb.OrchestratorStartedEvent())))

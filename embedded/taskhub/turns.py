@@ -1,6 +1,6 @@
 """What workers report, each function within one transaction: an orchestration's turn, an activity's result."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import grpc
 from durabletask.internal import orchestrator_service_pb2 as pb
@@ -32,11 +32,12 @@ def complete(tx: Transaction, lease: Lease, response: pb.OrchestratorResponse) -
     if state.orchestrationStatus == pb.ORCHESTRATION_STATUS_PENDING:
         state.orchestrationStatus = pb.ORCHESTRATION_STATUS_RUNNING
     episode = list(lease.delivered.values())
+    suspension: list[pb.HistoryEvent] = []
     for each in episode:
         if each.HasField("executionSuspended"):
-            state.orchestrationStatus = pb.ORCHESTRATION_STATUS_SUSPENDED
+            state.orchestrationStatus, suspension = pb.ORCHESTRATION_STATUS_SUSPENDED, [each]
         elif each.HasField("executionResumed"):
-            state.orchestrationStatus = pb.ORCHESTRATION_STATUS_RUNNING
+            state.orchestrationStatus, suspension = pb.ORCHESTRATION_STATUS_RUNNING, []
     ending: instances.Ending | None = None
     for action in response.actions:
         if action.HasField("completeOrchestration"):
@@ -50,7 +51,7 @@ def complete(tx: Transaction, lease: Lease, response: pb.OrchestratorResponse) -
         instances.append_history(tx, id, [*episode, completed])
         instances.save(tx, state)
     elif ending.orchestrationStatus == pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW:
-        _continue_as_new(tx, state, ending)
+        _continue_as_new(tx, state, ending, [*suspension, *ending.carryoverEvents])
     else:
         instances.end(tx, state, ending, episode)
     return None
@@ -139,7 +140,9 @@ def _send_event(tx: Transaction, sent: pb.SendEventAction) -> pb.EventSentEvent:
     return pb.EventSentEvent(instanceId=target, name=sent.name, input=data)
 
 
-def _continue_as_new(tx: Transaction, state: State, ending: instances.Ending) -> None:
+def _continue_as_new(
+    tx: Transaction, state: State, ending: instances.Ending, carried: Iterable[pb.HistoryEvent]
+) -> None:
     id = state.instanceId
     kept = tx.execute("SELECT kind, event FROM inbox WHERE target = ? ORDER BY seq", (id,)).fetchall()
     parent = instances.parent_of(tx, id)
@@ -150,8 +153,8 @@ def _continue_as_new(tx: Transaction, state: State, ending: instances.Ending) ->
     if ending.HasField("newVersion"):
         state.version.CopyFrom(ending.newVersion)
     instances.begin(tx, state, parent)
-    for carried in ending.carryoverEvents:
-        post(tx, id, carried)
+    for each in carried:
+        post(tx, id, each)
     for kind, message in kept:
         if kind in OUTLIVE_EXECUTION:
             post(tx, id, pb.HistoryEvent.FromString(message))
@@ -161,7 +164,6 @@ def _rewrite_history(tx: Transaction, state: State, history: Collection[pb.Histo
     """Go on from the `history` that a worker has rewound: it is without what had failed, which is done again."""
     id = state.instanceId
     tx.execute("DELETE FROM history WHERE instance = ?", (id,))
-    tx.execute("DELETE FROM inbox WHERE target = ?", (id,))
     instances.append_history(tx, id, history)
     instances.run_again(tx, state)
     post(tx, id, event(tx.now, orchestratorStarted=pb.OrchestratorStartedEvent()))

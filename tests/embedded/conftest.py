@@ -9,8 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from embedded import Host
-from embedded.host import PUBSUB
+from embedded.host import PUBSUB, Host
 
 APPS = Path(__file__).parent / "apps"
 

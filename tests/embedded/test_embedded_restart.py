@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from embedded import Host, StartError
+from embedded.errors import StartError
+from embedded.host import Host
 from embedded.settings import HostSettings
 from tests.embedded.conftest import APPS, Serve
 from tests.embedded.test_embedded_durable import API, finished, start

@@ -1,6 +1,6 @@
 import pytest
 
-from embedded import StartError
+from embedded.errors import StartError
 from embedded.routes import Template
 
 

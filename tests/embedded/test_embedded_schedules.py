@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from embedded import StartError
+from embedded.errors import StartError
 from embedded.timers import Schedule
 
 START = datetime(2026, 11, 21, 14, 30, 15, 500, tzinfo=UTC)  # a Saturday

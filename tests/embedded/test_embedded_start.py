@@ -15,8 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from embedded import Host, StartError
-from embedded.host import PUBSUB
+from embedded.errors import StartError
+from embedded.host import PUBSUB, Host
 from tests.embedded.conftest import APPS
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ def test_a_hub_is_refused_to_a_second_host_and_when_it_is_none(write_app: Callab
     hub = folder / "hub.db"
     with command(folder, "--port", "0", "--hub", str(hub)) as first:
         listening(first)
-        assert f"another host uses the task hub {hub}; stop it" in refusal(folder, hub)
+        assert f"{hub}: another host uses it; stop that one" in refusal(folder, hub)
     other = folder / "other.db"
     other.write_bytes(b"no hub" * 1000)
     assert str(other) in refusal(folder, other)

@@ -1,0 +1,236 @@
+"""What was acknowledged outlives the hub: killed at any moment, or stopped while timers fall due."""
+
+import json
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from threading import Condition, Event
+from typing import Any
+
+import grpc
+import pytest
+from durabletask.client import TaskHubGrpcClient
+from durabletask.entities import DurableEntity, EntityInstanceId
+from durabletask.grpc_options import GrpcWorkerResiliencyOptions
+from durabletask.internal import orchestrator_service_pb2 as pb
+from durabletask.task import ActivityContext, OrchestrationContext
+
+from embedded.taskhub import database
+from tests.taskhub.rig import LOG, PATIENCE, Process, Rig, Steps, collect, eventually, kinds
+
+SESSIONS = 12
+MESSAGES = 6
+KILLS = 6
+REPORTS = SESSIONS * MESSAGES * 3
+"""A session makes at least: for each message a turn, an activity, and a turn for its result."""
+
+
+class Tally(DurableEntity):
+    def add(self, number: int) -> int:
+        self.set_state(self.get_state(int, 0) + number)
+        return self.get_state(int, 0)
+
+
+def tally(id: str) -> EntityInstanceId:
+    return EntityInstanceId("Tally", id)
+
+
+def child(ctx: OrchestrationContext, text: str) -> Steps:
+    yield ctx.create_timer(timedelta(milliseconds=50))
+    return (yield ctx.call_activity("work", input=text))
+
+
+def session(ctx: OrchestrationContext, seen: list[Any]) -> Steps:
+    """Work on each message and have it counted; start afresh after every other one; end with the last."""
+    for _ in range(2):
+        message = yield ctx.wait_for_external_event("item")
+        text = f"{ctx.instance_id}/{len(seen)}"
+        if message % 3 == 1:
+            answer = yield ctx.call_sub_orchestrator(child, input=text)
+        else:
+            answer = yield ctx.call_activity("work", input=text)
+        seen.append([message, answer])
+        ctx.signal_entity(tally(ctx.instance_id), "add", 1)
+        if message == MESSAGES:
+            return [seen, (yield ctx.call_entity(tally(ctx.instance_id), "add", 0))]
+    ctx.continue_as_new(seen, save_events=True)
+
+
+class Acknowledgements(grpc.UnaryUnaryClientInterceptor):
+    """What the hub has acknowledged to the worker: the results of activities, and how many reports in all."""
+
+    def __init__(self) -> None:
+        self.results: set[str] = set()
+        self._reports = 0
+        self._changed = Condition()
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        call = continuation(client_call_details, request)
+        if call.code() is grpc.StatusCode.OK:
+            with self._changed:
+                self._reports += 1
+                self._changed.notify_all()
+                if isinstance(request, pb.ActivityResponse):
+                    self.results.add(json.loads(request.result.value))
+        return call
+
+    def wait_for(self, reports: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._reports >= reports, PATIENCE)
+
+
+def persist[T](call: Callable[[], T]) -> tuple[T | None, bool]:
+    """Call until there is an answer; it, and whether it came at once. A start may find that it had succeeded."""
+    attempts: list[Exception] = []
+
+    def answered() -> list[T | None]:
+        try:
+            return [call()]
+        except grpc.RpcError as error:
+            attempts.append(error)
+            code: Any = getattr(error, "code", None)
+            if code() is grpc.StatusCode.UNAVAILABLE:
+                return []
+            if code() is grpc.StatusCode.ALREADY_EXISTS and len(attempts) > 1:
+                return [None]
+            raise
+
+    (answer,) = eventually(answered)
+    return answer, not attempts
+
+
+def test_sessions_go_on_when_the_hub_is_killed_at_any_moment(tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    path = tmp_path / "hub.db"
+    acknowledged = Acknowledgements()
+    again: list[str] = []
+
+    def work(ctx: ActivityContext, text: str) -> str:
+        if text in acknowledged.results:
+            again.append(text)
+        return text
+
+    hub = Process(path)
+    with ExitStack() as stack:
+        stack.callback(lambda: hub.kill())
+        rig = stack.enter_context(Rig(path, hub.address))
+        soon = GrpcWorkerResiliencyOptions(reconnect_backoff_base_seconds=0.05, reconnect_backoff_cap_seconds=0.2)
+        rig.work(
+            session, child, activities=[work], entities=[Tally], interceptors=[acknowledged], resiliency_options=soon
+        )
+
+        def drive(number: int) -> tuple[list[bool], Any]:
+            id = f"session-{number}"
+            persist(lambda: rig.start(session, [], id))
+            once = [persist(partial(rig.send, id, message))[1] for message in range(1, MESSAGES + 1)]
+            return once, persist(lambda: rig.output(id))[0]
+
+        with ThreadPoolExecutor(SESSIONS) as drivers:
+            jobs = [drivers.submit(drive, number) for number in range(SESSIONS)]
+            for reports in sorted(chance.sample(range(REPORTS), KILLS)):
+                acknowledged.wait_for(reports)
+                hub.kill()
+                hub = Process(path, hub.port)
+        ended = [job.result() for job in jobs]
+        hub.kill()
+        hub = Process(path, hub.port)
+        for number, (once, output) in enumerate(ended):
+            id = f"session-{number}"
+            assert persist(lambda id=id: rig.output(id))[0] == output
+            seen, count = output
+            assert count == len(seen), seen  # what was acknowledged to nobody may have been kept, and be sent again
+            assert [answer for _, answer in seen] == [f"{id}/{place}" for place in range(len(seen))]
+            times = [(message, len([*group])) for message, group in groupby(seen, lambda each: each[0])]
+            assert [message for message, _ in times] == [*range(1, MESSAGES + 1)]
+            assert not [message for message, number in times if number > 1 and once[message - 1]]
+    assert again == []
+
+
+def test_what_fell_due_while_the_hub_was_stopped_is_done_once(rig: Rig) -> None:
+    due = datetime.now(UTC) + timedelta(seconds=1)
+    rig.start("timer", id="timer")
+    hand = rig.hand()
+    timer = pb.OrchestratorAction(id=1, createTimer=pb.CreateTimerAction())
+    timer.createTimer.fireAt.FromDatetime(due)
+    hand.turn(hand.get(), timer)
+    rig.start("later", id="later", start_at=due)
+    rig.client.signal_entity(tally("x"), "add", 1, signal_time=due)
+    rig.hub.stop()
+    eventually(lambda: datetime.now(UTC) > due)
+    for _ in range(2):  # what was offered and not done is offered again
+        rig.hub.start()
+        hand = rig.hand()
+        items = [hand.get() for _ in range(3)]
+        assert {
+            item.orchestratorRequest.instanceId or item.entityRequestV2.instanceId: kinds(item) for item in items
+        } == {
+            "timer": ["orchestratorStarted", "timerFired"],
+            "later": ["orchestratorStarted", "executionStarted"],
+            "@tally@x": ["entityOperationSignaled"],
+        }
+        rig.hub.stop()
+    rig.hub.start()
+    rig.work(entities=[Tally])
+    hand = rig.hand(pb.WorkItemFilters(orchestrations=[pb.OrchestrationFilter(name="timer")]))
+    hand.turn(hand.get())
+    rig.send("timer")
+    assert kinds(hand.get()) == ["orchestratorStarted", "eventRaised"]
+    eventually(lambda: (found := rig.client.get_entity(tally("x"))) and found.get_state() == "1")
+
+
+def test_nothing_is_acknowledged_and_no_activity_begins_before_the_sync(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncing, disk = Event(), Event()
+    sync = database.SYNC
+
+    def slow(file: int) -> None:
+        syncing.set()
+        assert disk.wait(PATIENCE)
+        sync(file)
+
+    hand = rig.hand()
+    schedule = pb.OrchestratorAction(id=1, scheduleTask=pb.ScheduleTaskAction(name="act"))
+    with ThreadPoolExecutor() as threads:
+        monkeypatch.setattr(database, "SYNC", slow)
+        started = threads.submit(rig.start, "x", id="x")
+        item = hand.get()  # a turn may begin: it acts on nothing but this file
+        assert syncing.wait(PATIENCE)
+        read = threads.submit(rig.status, "x")
+        reported = threads.submit(hand.turn, item, schedule)
+        assert not any(job.done() for job in (started, read, reported))
+        disk.set()
+        for job in (started, read, reported):
+            job.result()
+        assert hand.get().activityRequest.name == "act"
+        disk.clear()
+        syncing.clear()
+        signaled = threads.submit(rig.client.signal_entity, tally("x"), "add", 1)
+        assert syncing.wait(PATIENCE)
+        assert not signaled.done()
+        disk.set()
+        assert hand.get().HasField("entityRequestV2")
+
+
+def test_many_clients_wait_at_once(rig: Rig) -> None:
+    ids = [rig.start(collect, 1) for _ in range(30)]
+    with ExitStack() as stack:
+        clients = [stack.enter_context(TaskHubGrpcClient(host_address=rig.address, logger=LOG)) for _ in range(60)]
+        waits = [
+            stack.enter_context(ThreadPoolExecutor(1)).submit(
+                client.wait_for_orchestration_completion, id, timeout=PATIENCE
+            )
+            for client, id in zip(clients, ids * 2, strict=True)
+        ]
+        rig.work(collect)
+        for id in ids:
+            rig.send(id, id)
+        states = [wait.result() for wait in waits]
+    assert [state and state.get_output() for state in states] == [[id] for id in ids] * 2
