@@ -76,6 +76,7 @@ class Database:
         self._committed, self._synced = committed, synced
         self._queue: list[_Write] = []
         self._led = False
+        self._commits = self._on_disk = 0
         self._mutex, self._reading, self._syncing = threading.Lock(), threading.Lock(), threading.Lock()
         with ExitStack() as opened:
             try:
@@ -97,9 +98,13 @@ class Database:
             self.close = opened.pop_all().close
 
     def settle(self) -> None:
-        """Wait until what `read` may have seen is on the disk."""
+        """Return when what `read` may have seen is on the disk. One sync does for all who want one by then."""
+        number = self._commits
         with self._syncing:
-            pass
+            if self._on_disk < number:
+                number = self._commits
+                SYNC(self._wal)
+                self._on_disk = number
 
     def read(self, sql: str, values: Any = ()) -> list[Any]:
         """Rows of what is committed."""
@@ -121,36 +126,39 @@ class Database:
             with self._mutex:
                 batch, self._queue = self._queue, []
             self._write_batch(batch)
-            with self._mutex:
+            with self._mutex:  # the next may write while this is synced
                 self._led = bool(self._queue)
                 if self._queue:
                     self._queue[0].woken.release()
+            self._sync_batch(batch)
         if mine.error is not None:
             raise mine.error
         return mine.result
 
     def _write_batch(self, batch: list["_Write"]) -> None:
-        with self._syncing:
-            try:
-                with self._reading:
-                    transactions = self._commit(batch)
-            except Exception as error:
-                if len(batch) > 1:
-                    transactions = None  # one that fails shall not take the others with it
-                else:
-                    transactions, batch[0].error = [], error
-            if transactions:
-                try:
-                    self._committed(transactions)
-                    SYNC(self._wal)
-                    self._synced(transactions)
-                except Exception as error:  # the disk; nobody must be told that it holds what it may not
-                    for each in batch:
-                        each.error = error
-        if transactions is None:
-            for each in batch:
+        try:
+            with self._reading:
+                transactions = self._commit(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].error = error
+                return
+            for each in batch:  # one that fails shall not take the others with it
                 self._write_batch([each])
             return
+        try:
+            self._committed(transactions)
+        except Exception as error:  # which cannot be taken back, but must not pass for success
+            for each in batch:
+                each.error = error
+
+    def _sync_batch(self, batch: list["_Write"]) -> None:
+        try:
+            self.settle()
+            self._synced([each.transaction for each in batch if each.transaction and each.error is None])
+        except Exception as error:  # the disk; nobody must be told that it holds what it may not
+            for each in batch:
+                each.error = each.error or error
         for each in batch:
             each.done = True
             each.woken.release()
@@ -161,8 +169,9 @@ class Database:
             transactions: list[Transaction] = []
             for each in batch:
                 transactions.append(transaction := Transaction(self._connection))
-                each.result = each.operation(transaction)
+                each.transaction, each.result = transaction, each.operation(transaction)
             self._connection.commit()
+            self._commits += 1
         except BaseException:
             self._connection.rollback()
             raise
@@ -175,6 +184,7 @@ class _Write:
         self.woken = threading.Lock()  # held until it is done, or the next to write
         self.woken.acquire()
         self.done = False
+        self.transaction: Transaction | None = None
         self.result: Any = None
         self.error: Exception | None = None
 

@@ -359,9 +359,10 @@ def _in_order(rows: list[tuple[int, bytes]], now: int) -> dict[int, pb.HistoryEv
     kinds = [each.WhichOneof("eventType") for _, each in events]
     if "executionRewound" in kinds:  # which a worker wants alone
         events = [events[kinds.index("executionRewound")]]
-    elif "executionSuspended" in kinds and "executionResumed" not in kinds:
+    paused = [at for at, kind in enumerate(kinds) if kind in ("executionSuspended", "executionResumed")][-1:]
+    if paused and kinds[paused[0]] == "executionSuspended":
         # The rest stays here: a worker would set it aside, and forget it at a continue-as-new.
-        events = events[: kinds.index("executionSuspended") + 1]
+        events = events[: paused[0] + 1]
     # The worker takes its clock from an orchestratorStarted; a rewound history brings one of its own.
     if not events[0][1].HasField("orchestratorStarted"):
         events.insert(0, (0, event(now, orchestratorStarted=pb.OrchestratorStartedEvent())))

@@ -15,6 +15,7 @@ from embedded.taskhub.inbox import ENDED, Late, Refused, consume, deliver, event
 OUTLIVE_EXECUTION = ("eventRaised", "executionSuspended", "executionResumed")
 """Kinds of events that continue-as-new keeps; the others answer what the ended execution had asked."""
 
+FAILURES = ("taskFailed", "subOrchestrationInstanceFailed")
 COMPLETED = "subOrchestrationInstanceCompleted"
 
 type State = pb.OrchestrationState
@@ -163,6 +164,10 @@ def _continue_as_new(
 def _rewrite_history(tx: Transaction, state: State, history: Collection[pb.HistoryEvent]) -> None:
     """Go on from the `history` that a worker has rewound: it is without what had failed, which is done again."""
     id = state.instanceId
+    late = f"DELETE FROM inbox WHERE target = ? AND kind IN {FAILURES} RETURNING event"
+    failures = [pb.HistoryEvent.FromString(message) for (message,) in tx.execute(late, (id,)).fetchall()]
+    failed = {each.taskFailed.taskScheduledId for each in failures if each.HasField("taskFailed")}
+    history = [each for each in history if not (each.HasField("taskScheduled") and each.eventId in failed)]
     tx.execute("DELETE FROM history WHERE instance = ?", (id,))
     instances.append_history(tx, id, history)
     instances.run_again(tx, state)

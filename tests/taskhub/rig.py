@@ -94,9 +94,11 @@ class Hand:
         response.instanceId = item.orchestratorRequest.instanceId
         self.stub.CompleteOrchestratorTask(response)
 
-    def result(self, item: Any, result: str) -> None:
+    def result(self, item: Any, result: str, failure: pb.TaskFailureDetails | None = None) -> None:
         asked = item.activityRequest
-        response = pb.ActivityResponse(taskId=asked.taskId, completionToken=item.completionToken)
+        response = pb.ActivityResponse(
+            taskId=asked.taskId, completionToken=item.completionToken, failureDetails=failure
+        )
         response.instanceId, response.result.value = asked.orchestrationInstance.instanceId, result
         self.stub.CompleteActivityTask(response)
 

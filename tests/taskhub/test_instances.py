@@ -151,7 +151,8 @@ def test_suspend_holds_back_and_resume_delivers_in_order(rig: Rig) -> None:
     assert rig.output(id) == [0, 1, 2]
 
 
-def test_suspended_in_the_turn_of_a_continue_as_new(rig: Rig) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_suspended_in_the_turn_of_a_continue_as_new(rig: Rig, times: int) -> None:
     """All of this is there for one turn; neither the suspension nor an event may get lost."""
 
     def endless(ctx: OrchestrationContext, found: list[Any]) -> Steps:
@@ -163,7 +164,10 @@ def test_suspended_in_the_turn_of_a_continue_as_new(rig: Rig) -> None:
 
     id = rig.start("endless", [])
     rig.send(id, 0)
-    rig.client.suspend_orchestration(id)
+    for time in range(times):
+        if time:
+            rig.client.resume_orchestration(id)
+        rig.client.suspend_orchestration(id)
     for number in (1, 2):
         rig.send(id, number)
     rig.work(endless)

@@ -140,10 +140,10 @@ def test_rewind_does_again_what_failed_and_nothing_else(rig: Rig) -> None:
     def above(ctx: OrchestrationContext, _: None) -> Steps:
         timer = ctx.create_timer(timedelta(seconds=1))
         slow = ctx.call_sub_orchestrator(child, input="slow", instance_id="slow")
-        late = ctx.call_activity(double, input=4)
+        late = [ctx.call_activity(double, input=number) for number in (4, 5)]
         fragile = yield ctx.call_sub_orchestrator(child, input="fragile")
-        answers = yield when_all([slow, late, timer])
-        return [fragile, *answers[:2]]
+        answers = yield when_all([slow, *late, timer])
+        return [fragile, *answers[:3]]
 
     rig.work(above, child, activities=[act])
     id = rig.start(above)
@@ -152,10 +152,13 @@ def test_rewind_does_again_what_failed_and_nothing_else(rig: Rig) -> None:
     rig.send("slow")
     rig.output("slow")
     hand = rig.hand(pb.WorkItemFilters(activities=[pb.ActivityFilter(name="double")]))
-    hand.result(hand.get(), "8")
+    first, second = hand.get(), hand.get()
+    hand.result(first, "8")
+    hand.result(second, "", pb.TaskFailureDetails(errorType="Late", errorMessage="broken"))
     broken = False
     rig.client.rewind_orchestration(id, reason="mended")
-    assert rig.output(id) == [["before fragile", "fragile"], ["before slow", "slow"], 8]
+    hand.result(hand.get(), "10")
+    assert rig.output(id) == [["before fragile", "fragile"], ["before slow", "slow"], 8, 10]
     assert sorted(runs) == ["before fragile", "before slow", "fragile", "fragile", "slow"]
     assert [event.reason for event in rig.history(id, history.ExecutionRewoundEvent)] == ["mended"]
 
