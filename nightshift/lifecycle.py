@@ -176,9 +176,10 @@ def _take_in(state: State, seen: Seen, now: datetime) -> State:
         if report.generation == state.generation:
             heard = max(filter(None, (heard, report.created_at)))
         if report.kind in (ReportKind.COMPLETED, ReportKind.FAILED, ReportKind.INTERRUPTED):
-            turns += 1 if report.through_seq > answered else 0
             tries = 0
-        answered = max(answered, report.through_seq)
+        if report.through_seq > answered:  # a `started` may tell it too: of a turn whose worker died before its report
+            turns += 1
+            answered = report.through_seq
         update["report_seq"] = report.seq
     update |= {"answered_seq": answered, "turns": turns, "tries": tries, "heard_at": heard}
     if seen.machine is not None:

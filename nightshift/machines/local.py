@@ -17,6 +17,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -80,7 +81,7 @@ class LocalMachines:
             return  # a late repeat: a newer start was asked for
         if record is not None and record["generation"] == spec.generation and record["spawned"]:
             return
-        _kill_all(name)
+        self._kill_all(name)
         home = self._root / name / "home"
         home.mkdir(parents=True, exist_ok=True)
         self._write(name, spec, spawned=False)
@@ -92,7 +93,7 @@ class LocalMachines:
         environment |= {MARK: name, "HOME": str(home), "PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1"}
         data = UserData(**spec.model_dump(), endpoint=self._endpoint)
         with (self._root / name / "worker.log").open("ab") as log:
-            self._children[name] = worker = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            worker = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-m", "worker", "--machine", name],
                 cwd=home,
                 env=environment,
@@ -105,6 +106,8 @@ class LocalMachines:
         assert worker.stdin is not None
         with worker.stdin as pipe:
             pipe.write(data.model_dump_json().encode())
+        _wait_for_mark(worker, name)
+        self._children[name] = worker
 
     def _state(self, session_id: str) -> MachineState:
         name = machine_name(session_id)
@@ -127,22 +130,28 @@ class LocalMachines:
 
     def _stop(self, session_id: str) -> None:
         name = machine_name(session_id)
-        _kill_all(name)
+        self._kill_all(name)
         if self._read(name) is None:
             return
         with self._locked(name):
-            _kill_all(name)
+            self._kill_all(name)
             if (record := self._read(name)) is not None:
                 self._save(name, record | {"stopped": True})
 
     def _delete(self, session_id: str) -> None:
         name = machine_name(session_id)
-        _kill_all(name)
-        if self._read(name) is None:
+        self._kill_all(name)
+        if not (self._root / name).exists():  # a host that was killed here may have left a folder without its record
             return
         with self._locked(name):
-            _kill_all(name)
+            self._kill_all(name)
             shutil.rmtree(self._root / name, ignore_errors=False, onexc=_ignore_missing)
+
+    def _kill_all(self, name: str) -> None:
+        child = self._children.get(name)
+        _kill_all(name)
+        if child is not None:
+            child.wait()  # it is dead or about to be, and nobody else reaps it
 
     def _list(self) -> list[MachineInfo]:
         found: list[MachineInfo] = []
@@ -203,6 +212,17 @@ def _processes(name: str) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # gone meanwhile, or somebody else's: not ours either way
     return [process for process in found.values() if process.pid != os.getpid()]
+
+
+def _wait_for_mark(worker: subprocess.Popen[bytes], name: str) -> None:
+    """For a moment a new process shows no environment at all: a stop that came then would not find it."""
+    while worker.poll() is None:
+        try:
+            if psutil.Process(worker.pid).environ().get(MARK) == name:
+                return
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # it is dying: the next poll says so
+        time.sleep(0.001)
 
 
 def _command(process: psutil.Process) -> list[str]:

@@ -329,6 +329,19 @@ def test_a_silent_worker_is_started_again_and_the_turn_goes_on() -> None:
     assert world.served == {1, 2}
 
 
+def test_a_turn_whose_worker_died_before_its_report_is_counted_once() -> None:
+    world = World()
+    world.message()
+    world.step()
+    world.served = {1}  # by the worker before this one, which stored its answer and died
+    world.report(ReportKind.STARTED)
+    world.step()
+    assert (world.state.answered_seq, world.state.turns) == (1, 1)
+    world.report(ReportKind.COMPLETED)
+    world.step()
+    assert (world.state.answered_seq, world.state.turns) == (1, 1)
+
+
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.WAITING, Phase.STOPPING, Phase.STOPPED, Phase.FAILED])
 def test_delete_ends_every_phase_and_leaves_no_machine(phase: Phase) -> None:
     world = World()

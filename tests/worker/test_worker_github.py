@@ -70,6 +70,22 @@ async def publish(bench: Workbench, title: str = "A title") -> str:
     return (await use(bench, "pull_request", repository=REPOSITORY, title=title, body="Fixes #1", base=None)).text
 
 
+async def test_half_a_clone_is_never_taken_for_a_whole_one(bench: Workbench) -> None:
+    """A machine that lost its power in the middle of a clone leaves a `.git` without commits."""
+    folder = bench.workspace / sample.NAME
+    await use(bench, "shell", command=f"git init -q .{sample.NAME}.clone")
+    output = await use(bench, "clone", repository=REPOSITORY)
+    assert not output.is_error, output.text
+    assert sorted(bench.workspace.iterdir()) == [folder]
+    await commit(bench, "a")
+    assert "Opened pull request" in await publish(bench)
+
+
+async def test_clone_leaves_a_folder_of_that_name_alone(bench: Workbench) -> None:
+    (bench.workspace / sample.NAME).mkdir()
+    assert "is no clone" in (await use(bench, "clone", repository=REPOSITORY)).text
+
+
 async def test_clone_brings_the_repositorys_knowledge(bench: Workbench) -> None:
     output = await use(bench, "clone", repository=REPOSITORY)
     assert not output.is_error, output.text

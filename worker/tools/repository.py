@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from pydantic import Field
@@ -30,8 +31,14 @@ async def clone(arguments: Clone, bench: Workbench) -> str:
         await git(bench, "fetch", "--prune", "origin", cwd=folder)
         done = f"Fetched; it was in {folder} already."
     else:
+        if folder.exists():
+            raise ModelRetry(f"{folder} exists and is no clone. Move it out of the way first.")
         url = f"{bench.config.github_host}/{arguments.repository}.git"
-        await git(bench, "clone", url, str(folder), cwd=bench.workspace)
+        draft = folder.with_name(f".{folder.name}.clone")  # moved when it is whole: a restart may cut it short
+        if draft.exists():
+            shutil.rmtree(draft)
+        await git(bench, "clone", url, str(draft), cwd=bench.workspace)
+        draft.rename(folder)
         done = f"Cloned into {folder}."
     status = await git(bench, "status", "--short", "--branch", cwd=folder)
     recent = await git(bench, "log", "--oneline", "-5", cwd=folder) if _has_commits(folder) else "no commit yet"
