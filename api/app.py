@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from api import health, pages, sessions, worker
+from api import health, keys, pages, sessions, worker
 from api.limits import BodyLimit, PrivateAnswers
 from api.problems import MEDIA_TYPE, Problem, UnexpectedErrors, add_problem_handlers
 from nightshift import __version__
@@ -17,6 +17,7 @@ from nightshift.services import Services
 
 _TAGS = [
     {"name": "sessions", "description": "Begin, look at, talk to and steer sessions."},
+    {"name": "keys", "description": "API keys for programs of yours."},
     {"name": "worker", "description": "What the agent on a session's machine uses."},
     {"name": "health", "description": "For load balancers and monitors."},
 ]
@@ -39,7 +40,7 @@ def create_api(services: Callable[[], Services]) -> FastAPI:
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(PrivateAnswers)  # added last, so outermost: its headers are on refusals as well
     add_problem_handlers(app)
-    for router in (health.router, sessions.router, worker.router):
+    for router in (health.router, sessions.router, keys.router, worker.router):
         app.include_router(router)
     app.include_router(pages.pages_router(services))
     app.openapi = lambda: _openapi(app)

@@ -1,7 +1,8 @@
 """Who is asking, and may they? Decided here alone; each route declares what it needs as a dependency.
 
-People and programs come with an API key, workers with their token. In local mode (one machine, loopback)
-no credential is needed, as long as it is not a web page of somebody else that is asking.
+People sign in at App Service authentication, which passes them on in a header; programs come with an API key or an
+access token of Entra, workers with their token. In local mode (one machine, loopback) no credential is needed. Where
+the browser vouches for its user by itself, no web page of somebody else may change anything.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from api.dependencies import ServicesDep
 from nightshift import tokens
+from nightshift.entra import Account, signed_in
 from nightshift.errors import Forbidden, NotFound, Unauthorized
-from nightshift.keys import Scope, verify_key
+from nightshift.keys import PREFIX, Scope, verify_key
 from nightshift.models import Session
 from nightshift.services import Services
 from nightshift.tokens import WorkerIdentity
@@ -25,22 +29,47 @@ from nightshift.tokens import WorkerIdentity
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 
+PRINCIPAL = "X-MS-CLIENT-PRINCIPAL"
+"""What App Service authentication writes, together with others whose names begin so."""
+
 # These only describe the schemes in openapi.json; the header itself is read below, where every form is judged.
-_bearer = HTTPBearer(auto_error=False, scheme_name="ApiKey", description="An API key: ns_<id>_<secret>")
+_bearer = HTTPBearer(
+    auto_error=False, scheme_name="ApiKey", description="An API key, ns_<id>_<secret>, or an access token of Entra"
+)
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, scheme_name="ApiKeyHeader")
 _worker = HTTPBearer(auto_error=False, scheme_name="WorkerToken", description="Names one session and generation")
 
 
+class SignInNeeded(Unauthorized):
+    """Nobody is signed in, and a browser could change that."""
+
+
+class Via(StrEnum):
+    """How somebody came in."""
+
+    LOCAL = "local"
+    SIGN_IN = "sign_in"
+    TOKEN = "token"  # noqa: S105 - no secret
+    KEY = "key"
+
+
 @dataclass(frozen=True)
 class Principal:
-    """Who asks. `admin` implies every scope and opens everybody's sessions."""
+    """Who asks. `admin` implies every scope and opens everybody's sessions. `name` is only for people to read."""
 
     subject: str
+    name: str
     scopes: frozenset[Scope]
+    via: Via
 
     @property
     def is_admin(self) -> bool:
         return Scope.ADMIN in self.scopes
+
+    @property
+    def sees(self) -> str | None:
+        """Whose things are listed; None: everybody's."""
+        return None if self.is_admin else self.subject
 
     def may(self, scope: Scope) -> bool:
         return self.is_admin or scope in self.scopes
@@ -49,19 +78,38 @@ class Principal:
         return self.is_admin or session.owner == self.subject
 
 
-LOCAL = Principal("local", frozenset({Scope.ADMIN}))
+LOCAL = Principal("local", "local", frozenset({Scope.ADMIN}), Via.LOCAL)
 
 
 async def identify(request: Request, services: Services) -> Principal:
-    """Raises Unauthorized. A credential that is there must be right: local mode does not excuse a wrong one."""
-    key = request.headers.get("X-API-Key") or _bearer_of(request)
-    if key is not None:
-        found = await verify_key(services.store, key)
-        return Principal(found.owner, found.scopes)
-    if not services.settings.local:
+    """Raises Unauthorized. A credential that is there must be right: nothing else excuses a wrong one."""
+    settings = services.settings
+    if not settings.sign_in:
+        _must_not_claim_a_sign_in(request)
+    credential = request.headers.get("X-API-Key") or _bearer_of(request)
+    if credential is not None:
+        return await _program(services, credential)
+    if settings.sign_in and settings.entra:
+        passed_on = request.headers.getlist(PRINCIPAL)
+        if not passed_on:
+            raise SignInNeeded("Sign in (a page does it when it is loaded anew), or send an API key as 'X-API-Key'")
+        _must_be_same_site(request, {f"https://{_host(request)}", _origin(settings.public_url)})
+        return _principal(signed_in(settings.entra, ",".join(passed_on)), Via.SIGN_IN)
+    if not settings.local:
         raise Unauthorized("Send an API key as 'Authorization: Bearer ns_...' or 'X-API-Key: ns_...'")
     _must_be_local(request)
     return LOCAL
+
+
+async def _program(services: Services, credential: str) -> Principal:
+    if services.access_tokens is None or credential.startswith(PREFIX):
+        key = await verify_key(services.store, credential)
+        return Principal(key.owner, key.owner_name or key.owner, key.scopes, Via.KEY)
+    return _principal(await services.access_tokens.verify(credential), Via.TOKEN)
+
+
+def _principal(account: Account, via: Via) -> Principal:
+    return Principal(account.subject, account.name, account.scopes, via)
 
 
 async def own_session(services: Services, principal: Principal, session_id: str) -> Session:
@@ -76,7 +124,7 @@ def needs(scope: Scope) -> Callable[..., Awaitable[Principal]]:
     async def check(request: Request, services: ServicesDep) -> Principal:
         principal = await identify(request, services)
         if not principal.may(scope):
-            raise Forbidden(f"This needs a key with the scope '{scope}'")
+            raise Forbidden(f"This needs the scope '{scope}', which your key, token or role does not have")
         return principal
 
     return check
@@ -84,6 +132,7 @@ def needs(scope: Scope) -> Callable[..., Awaitable[Principal]]:
 
 async def _worker_identity(request: Request, services: ServicesDep) -> WorkerIdentity:
     """Raises Unauthorized, NotFound if the session is gone, StaleGeneration if this worker was replaced."""
+    _must_not_claim_a_sign_in(request)  # not even App Service has one for a worker
     token = _bearer_of(request)
     if token is None:
         raise Unauthorized("Send the worker token as 'Authorization: Bearer ...'")
@@ -109,14 +158,33 @@ def _bearer_of(request: Request) -> str | None:
     return credential.strip()
 
 
+def _must_not_claim_a_sign_in(request: Request) -> None:
+    """Whoever reaches an app without App Service before it could be anybody by writing such a header."""
+    if any(name.startswith(PRINCIPAL.lower()) for name in request.headers):
+        raise Unauthorized(f"Nothing here signs anybody in before this app: send no {PRINCIPAL} header")
+
+
 def _must_be_local(request: Request) -> None:
     """Against a foreign page in the user's browser: by a name that it points here (DNS rebinding), or across sites."""
-    host = request.headers.get("Host", "")
+    host = _host(request)
     if not _LOOPBACK.fullmatch(host):
         raise Unauthorized("Without an API key only localhost, 127.0.0.1 or [::1] is answered")
+    _must_be_same_site(request, {f"http://{host}", f"https://{host}"})
+
+
+def _must_be_same_site(request: Request, origins: set[str]) -> None:
     if request.method in _SAFE:
         return
     origin = request.headers.get("Origin")
-    same_origin = origin is None or origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}")
+    same_origin = origin is None or origin.lower() in origins
     if not same_origin or request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
         raise Unauthorized("Without an API key no other site may change anything here")
+
+
+def _host(request: Request) -> str:
+    return request.headers.get("Host", "").lower()
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url.lower())
+    return f"{parts.scheme}://{parts.netloc}"

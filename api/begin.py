@@ -24,7 +24,8 @@ async def ensure_begun(log: Log, doorbell: Doorbell, session: Session) -> None:
     """
     if session.revision > 0:
         return
-    request = NewItem(id=FIRST_ITEM, kind=ItemKind.USER_MESSAGE, text=session.request.message, author=session.owner)
+    author = session.owner_name or session.owner
+    request = NewItem(id=FIRST_ITEM, kind=ItemKind.USER_MESSAGE, text=session.request.message, author=author)
     await log.append_item(session.id, request)
     try:
         await doorbell.start(session.id)

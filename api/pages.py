@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from api.auth import Reader, own_session
+from api.auth import Principal, Reader, SignInNeeded, Via, own_session
 from api.dependencies import After
+from api.problems import wants_page
 from api.sessions import list_sessions
 from api.views import view
 from nightshift import rendering
@@ -66,9 +68,9 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except UserError as error:
-                if "text/html" not in request.headers.get("Accept", ""):
+                if not wants_page(request):
                     raise
-                return error_page(error)
+                return _sign_in(request) if isinstance(error, SignInNeeded) else error_page(error)
 
         return handle_for_people
 
@@ -92,6 +94,7 @@ def pages_router(services: Callable[[], Services]) -> APIRouter:
             older=page.next_cursor,
             models=sorted(here.prices),
             model=here.settings.model,
+            account=_account(principal),
         )
 
     @router.get("/sessions/{session_id}")
@@ -139,6 +142,18 @@ def pages_router(services: Callable[[], Services]) -> APIRouter:
         return Response(asset.content, media_type=asset.type, headers=headers)
 
     return router
+
+
+def _account(principal: Principal) -> str | None:
+    """Whose name is shown beside a link to sign out."""
+    return principal.name if principal.via is Via.SIGN_IN else None
+
+
+def _sign_in(request: Request) -> RedirectResponse:
+    """To App Service authentication, and back here afterwards."""
+    here = quote(request.scope["path"]) + (f"?{request.url.query}" if request.url.query else "")
+    where = f"/.auth/login/aad?post_login_redirect_uri={quote(here, safe='')}"
+    return RedirectResponse(where, status_code=302, headers=HEADERS)
 
 
 def error_page(error: UserError) -> HTMLResponse:

@@ -15,12 +15,12 @@ from uuid import uuid4
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nightshift.errors import Retryable, Unauthorized, UserError
+from nightshift.errors import NotFound, Retryable, Unauthorized, UserError
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER = 5
@@ -44,6 +44,11 @@ class Problem(BaseModel):
     errors: list[FieldError] | None = None
     trace_id: str | None = None
     """Names this request in the server's log."""
+
+
+def wants_page(request: Request) -> bool:
+    """A browser that shows what it gets; neither a program nor a page's own JavaScript."""
+    return "text/html" in request.headers.get("Accept", "")
 
 
 def problem(status: int, detail: str, title: str | None = None, **extra: Any) -> JSONResponse:
@@ -83,11 +88,15 @@ async def _invalid(request: Request, error: RequestValidationError) -> JSONRespo
     return problem(422, detail, "Unprocessable content", errors=errors)
 
 
-async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+async def _http_error(request: Request, error: HTTPException) -> Response:
     """The router's own: no such path, no such method, a body that cannot be read."""
     detail = error.detail
     if error.status_code == 404:
         detail = f"There is nothing at {request.url.path}"
+        if wants_page(request) and not request.url.path.startswith("/api/"):
+            from api.pages import error_page  # the pages need the problems, so these cannot need them before
+
+            return error_page(NotFound(detail))
     elif error.status_code == 405:
         detail = f"{request.method} is not possible at {request.url.path}"
     return problem(error.status_code, detail, headers=error.headers)

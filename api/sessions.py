@@ -33,8 +33,6 @@ from nightshift.models import ControlKind, ItemKind, ItemsPage, NewControl, NewI
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=KEY_SCHEMES)
 _ENDING = {Phase.DELETING, Phase.DELETED}
-_MOST_LOOKS = 20
-"""Pages that one listing reads while it looks for the caller's own sessions among everybody's."""
 
 
 @router.post("", status_code=202, summary="Begin a session")
@@ -51,6 +49,7 @@ async def create_session(
         Session(
             id=_session_id(principal, idempotency_key),
             owner=principal.subject,
+            owner_name=principal.name,
             request=new.request(),
             created_at=now,
             updated_at=now,
@@ -70,14 +69,9 @@ async def list_sessions(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> SessionsPage:
-    found: list[Session] = []
-    for _ in range(_MOST_LOOKS):
-        page, cursor = await services.log.sessions(limit - len(found), cursor)
-        found += filter(principal.owns, page)
-        if cursor is None or len(found) == limit:
-            break
+    page, next_cursor = await services.log.sessions(limit, cursor, owner=principal.sees)
     default_model = services.settings.model
-    return SessionsPage(sessions=[view(session, default_model) for session in found], next_cursor=cursor)
+    return SessionsPage(sessions=[view(session, default_model) for session in page], next_cursor=next_cursor)
 
 
 @router.get("/{session_id}", summary="Look at a session")
@@ -122,7 +116,7 @@ async def send_message(
         id=entry_id(principal.subject, idempotency_key),
         kind=ItemKind.USER_MESSAGE,
         text=new.text,
-        author=principal.subject,
+        author=principal.name,
     )
     item = await services.log.append_item(session_id, message)
     if item.text != new.text:

@@ -63,6 +63,7 @@ class SessionView(Model):
 
     id: str
     owner: str
+    owner_name: str
     title: str
     """The agent's, else the request's, else the first line of the message."""
     repository: str | None
@@ -87,7 +88,7 @@ class SessionView(Model):
 class SessionsPage(Model):
     sessions: list[SessionView]
     next_cursor: str | None
-    """None at the end. A page may be shorter than `limit` before that."""
+    """None at the end."""
 
 
 class Accepted(Model):

@@ -24,7 +24,7 @@ class Client:
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
         self.url = (url or os.environ.get("NIGHTSHIFT_URL") or DEFAULT_URL).rstrip("/")
         key = key or os.environ.get("NIGHTSHIFT_API_KEY")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"X-API-Key": key} if key else {}
         self._http = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=40)
 
     async def __aenter__(self) -> Self:

@@ -23,7 +23,8 @@ from nightshift.ports import Document, Store
 
 PARTITION = "keys"
 KIND = "api_key"
-_SHAPE = re.compile(r"ns_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
+PREFIX = "ns_"
+_SHAPE = re.compile(PREFIX + r"([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 _NOTE_EVERY = timedelta(minutes=1)
 
 
@@ -40,6 +41,8 @@ class ApiKey(Model):
 
     id: str
     owner: str = Field(min_length=1, max_length=200)
+    owner_name: str = ""
+    """For people to read, where `owner` is an id."""
     scopes: frozenset[Scope] = Field(min_length=1)
     created_at: datetime
     expires_at: datetime | None = None
@@ -48,33 +51,48 @@ class ApiKey(Model):
 
 
 async def create_key(
-    store: Store, owner: str, scopes: Iterable[Scope], expires_at: datetime | None = None
+    store: Store,
+    owner: str,
+    scopes: Iterable[Scope],
+    expires_at: datetime | None = None,
+    *,
+    owner_name: str = "",
+    id: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """The key and its text `ns_<id>_<secret>`, which cannot be had a second time."""
+    """The key and its text `ns_<id>_<secret>`, which cannot be had a second time.
+
+    With an `id` (16 hexadecimal digits) of its maker's choice it raises Conflict if there is such a key.
+    """
     secret = secrets.token_urlsafe(32)
     key = ApiKey(
-        id=secrets.token_hex(8), owner=owner, scopes=frozenset(scopes), created_at=utc_now(), expires_at=expires_at
+        id=id or secrets.token_hex(8),
+        owner=owner,
+        owner_name=owner_name,
+        scopes=frozenset(scopes),
+        created_at=utc_now(),
+        expires_at=expires_at,
     )
     body = key.model_dump(mode="json") | {"kind": KIND, "secret_hash": _hash(secret)}
     await store.create(PARTITION, key.id, body)
-    return key, f"ns_{key.id}_{secret}"
+    return key, f"{PREFIX}{key.id}_{secret}"
 
 
-async def list_keys(store: Store) -> list[ApiKey]:
-    """Newest first, expired ones included."""
+async def list_keys(store: Store, owner: str | None = None) -> list[ApiKey]:
+    """Newest first, expired ones included; everybody's, or one owner's."""
     found: list[ApiKey] = []
     cursor: str | None = None
     while True:
-        page = await store.newest(KIND, limit=100, cursor=cursor)
+        page = await store.newest(KIND, owner=owner, limit=100, cursor=cursor)
         found += [_key(document) for document in page.documents]
         cursor = page.cursor
         if cursor is None:
             return found
 
 
-async def revoke_key(store: Store, key_id: str) -> None:
-    """From now on the key opens nothing. Raises NotFound."""
-    if await store.read(PARTITION, key_id) is None:
+async def revoke_key(store: Store, key_id: str, owner: str | None = None) -> None:
+    """From now on the key opens nothing. Raises NotFound, also for a key of somebody else than `owner`."""
+    document = await store.read(PARTITION, key_id)
+    if document is None or owner not in (None, document.body["owner"]):
         raise NotFound(f"There is no API key '{key_id}'")
     await store.delete(PARTITION, key_id)
 

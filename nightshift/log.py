@@ -25,7 +25,7 @@ from nightshift.models import (
     Tokens,
     TurnUsage,
 )
-from nightshift.ports import Document, Page, Store
+from nightshift.ports import Blobs, Document, Page, Store
 
 SESSION = "session"
 HEARTBEAT = "heartbeat"
@@ -48,8 +48,10 @@ def entry_id(stream: Stream, seq: int) -> str:
 class Log:
     """All reads and writes of one session's partition."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, blobs: Blobs | None = None) -> None:
+        """`blobs` has the sessions' files; None where there are none."""
         self._store = store
+        self._blobs = blobs
 
     # --- the session document ---------------------------------------------------------------------------
 
@@ -74,9 +76,11 @@ class Log:
         """Raises NotFound."""
         return _session(await self._session_document(session_id))
 
-    async def sessions(self, limit: int, cursor: str | None = None) -> tuple[list[Session], str | None]:
-        """Newest first."""
-        page: Page = await self._store.newest(SESSION, limit=limit, cursor=cursor)
+    async def sessions(
+        self, limit: int, cursor: str | None = None, *, owner: str | None = None
+    ) -> tuple[list[Session], str | None]:
+        """Newest first; everybody's, or one owner's."""
+        page: Page = await self._store.newest(SESSION, owner=owner, limit=limit, cursor=cursor)
         return [_session(document) for document in page.documents], page.cursor
 
     async def project(self, session_id: str, revision: int, changes: dict[str, Any]) -> Session:
@@ -234,6 +238,8 @@ class Log:
                 break
             for document in rest:
                 await self._store.delete(session_id, document.id)
+        if self._blobs is not None:
+            await self._blobs.delete_all(session_id)
         await self._store.delete(session_id, SESSION)
 
 

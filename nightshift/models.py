@@ -204,6 +204,8 @@ class Session(Model):
 
     id: str
     owner: str
+    owner_name: str = ""
+    """For people; `owner` alone says whose it is."""
     request: SessionRequest
     created_at: datetime
     updated_at: datetime

@@ -1,10 +1,11 @@
-"""What Nightshift needs from the outside world, as Protocols. Adapters live in store/, machines/, live/.
+"""What Nightshift needs from the outside world, as Protocols. Adapters live in store/, blobs/, machines/, live/.
 
 Every call may be repeated: names and ids are derived, never invented inside an adapter.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,8 +34,8 @@ class Page:
 class Store(Protocol):
     """Documents in partitions, as Cosmos DB has them: one document a write, no transaction over two.
 
-    A body may carry two indexed fields: `key` (a client-made id, looked up with `find`) and `kind`
-    (listed over all partitions, newest `created_at` first, with `newest`).
+    A body may carry three indexed fields: `key` (a client-made id, looked up with `find`), and `kind` and
+    `owner` (listed over all partitions, newest `created_at` first, with `newest`).
     """
 
     async def create(self, partition: str, id: str, body: Body) -> Document:
@@ -61,8 +62,47 @@ class Store(Protocol):
         """The document of this partition whose body's `key` is this."""
         ...
 
-    async def newest(self, kind: str, *, limit: int = 50, cursor: str | None = None) -> Page:
-        """Documents of a kind over all partitions, newest `created_at` first. Raises UserError on a bad cursor."""
+    async def newest(self, kind: str, *, owner: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
+        """Documents of a kind, and of an owner if one is named, over all partitions, newest `created_at` first.
+        Raises UserError on a bad cursor."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Blob:
+    """One stored file of a session."""
+
+    name: str
+    """SHA-256 of the content, in lower-case hex."""
+    size: int
+    """Bytes."""
+    content_type: str
+
+
+class Blobs(Protocol):
+    """Files of sessions: attachments, artefacts, long texts. Named by their content, so never changed, and the
+    same content is kept once a session."""
+
+    async def put(self, session_id: str, name: str, content: bytes | AsyncIterable[bytes], content_type: str) -> Blob:
+        """A repeat is a no-op. Raises Unprocessable if the content is not what its name says; then nothing is kept."""
+        ...
+
+    async def open(self, session_id: str, name: str) -> tuple[Blob, AsyncIterator[bytes]] | None:
+        """The file and its content in pieces; None if there is none."""
+        ...
+
+    async def list(self, session_id: str) -> list[str]:
+        """Names, sorted."""
+        ...
+
+    async def url(self, session_id: str, name: str, filename: str) -> str | None:
+        """Where a browser may load it for some minutes, as a download of this name; None: only through the app."""
+        ...
+
+    async def delete_all(self, session_id: str) -> None:
+        """Everything the session has. May be repeated."""
         ...
 
     async def close(self) -> None: ...

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
+from nightshift.blobs.files import FileBlobs
+from nightshift.entra import AccessTokens
 from nightshift.live import NoLive, PubSubLive
 from nightshift.log import Log
 from nightshift.machines.local import LocalMachines
 from nightshift.models import ModelEndpoint
-from nightshift.ports import Live, Machines, Store
+from nightshift.ports import Blobs, Live, Machines, Store
 from nightshift.pricing import PriceTable, load_prices
 from nightshift.settings import Settings
 from nightshift.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
 
 
 @dataclass(frozen=True)
@@ -25,19 +31,43 @@ class Services:
     machines: Machines
     live: Live
     prices: PriceTable
+    access_tokens: AccessTokens | None = None
+    """None: API keys only."""
 
 
 def build(settings: Settings) -> Services:
-    store = SqliteStore(settings.data_dir / "nightshift.db")
+    store, blobs = _storage(settings)
     endpoint = ModelEndpoint(base_url=settings.openai_base_url, api_key=settings.openai_api_key)
     return Services(
         settings=settings,
         store=store,
-        log=Log(store),
+        log=Log(store, blobs),
         machines=LocalMachines(settings.data_dir / "machines", endpoint),
         live=PubSubLive(settings.pubsub_connection) if settings.pubsub_connection else NoLive(),
         prices=load_prices(settings.prices),
+        access_tokens=AccessTokens(settings.entra) if settings.entra else None,
     )
+
+
+def _storage(settings: Settings) -> tuple[Store, Blobs]:
+    where = settings.storage
+    if where is None:
+        return SqliteStore(settings.data_dir / "nightshift.db"), FileBlobs(settings.data_dir / "blobs")
+    # Imported here, because on one machine nobody should wait for Azure's libraries.
+    from nightshift.blobs.storage import StorageBlobs
+    from nightshift.store.cosmos import CosmosStore
+    from nightshift.store.longtexts import LongTexts
+
+    blobs = StorageBlobs(where.blobs_url, _identity())
+    return LongTexts(CosmosStore(where.cosmos_endpoint, _identity(), where.cosmos_database), blobs), blobs
+
+
+@lru_cache(maxsize=1)
+def _identity() -> AsyncTokenCredential:
+    """Who the app is in Azure: its managed identity there, a signed-in developer elsewhere."""
+    from azure.identity.aio import DefaultAzureCredential
+
+    return DefaultAzureCredential()
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -37,6 +38,52 @@ class Deadlines:
 
 
 @dataclass(frozen=True)
+class Entra:
+    """The tenant whose people and programs may come in, and the app registration that stands for Nightshift in it."""
+
+    tenant: str
+    client_id: str
+    authority: str = "https://login.microsoftonline.com"
+    role_required: bool = True
+    """Whether a person needs an app role. Without one, whoever signs in is a user."""
+
+
+@dataclass(frozen=True)
+class CloudStorage:
+    """Where Azure keeps conversations and files. Both are there before the app: it may not make them."""
+
+    cosmos_endpoint: str
+    """https://ACCOUNT.documents.azure.com"""
+    blobs_url: str
+    """https://ACCOUNT.blob.core.windows.net/CONTAINER"""
+    cosmos_database: str = "nightshift"
+
+
+@dataclass(frozen=True)
+class VirtualMachines:
+    """What machines in Azure are made of. Ids are whole resource ids, as Bicep and the Portal give them."""
+
+    resource_group: str
+    """Id of the group that holds this deployment's machines and nothing else: the janitor sweeps it."""
+    location: str
+    subnet: str
+    image: str
+    """Id of a gallery's image definition (its latest version is taken) or of one version of it."""
+    identity: str
+    """Id of the machines' user-assigned identity. It needs no right in the resource manager."""
+    sizes: tuple[str, ...] = ("Standard_D4as_v5", "Standard_D4s_v5", "Standard_D4s_v4")
+    """In order of preference: the next is taken where one has no capacity or quota. All with a local disk, or none:
+    a machine cannot be moved between the two."""
+    zones: tuple[str, ...] = ()
+    """Availability zones to try, in order. None: Azure chooses."""
+    spot: bool = False
+    disk_gb: int = 64
+    ssh_key: str = ""
+    """Public key of a person who may log in. None: a key is made and its private half thrown away."""
+    arm_url: str = "https://management.azure.com"
+
+
+@dataclass(frozen=True)
 class Settings:
     """Where things are and what the defaults are. Secrets are kept out of repr."""
 
@@ -47,6 +94,10 @@ class Settings:
     """One machine, loopback only: no key is asked of loopback callers."""
     signing_key: str = field(default="", repr=False)
     """Signs worker tokens. At least 32 characters."""
+    entra: Entra | None = None
+    """Access tokens are taken from this tenant; None: API keys only."""
+    sign_in: bool = False
+    """App Service authentication stands before this app, so that nobody else can have written its principal header."""
     model: str = "gpt-5.2"
     max_steps: int = 200
     common_prompt: str = ""
@@ -55,6 +106,10 @@ class Settings:
     github_api_url: str = "https://api.github.com"
     github_token: str = field(default="", repr=False)
     pubsub_connection: str = field(default="", repr=False)
+    storage: CloudStorage | None = None
+    """None: SQLite and files in `data_dir`."""
+    machines: VirtualMachines | None = None
+    """None: process trees on this computer."""
     prices: Path | None = None
     """A TOML file laid over the built-in price table."""
     deadlines: Deadlines = Deadlines()
@@ -85,6 +140,8 @@ class Settings:
             public_url=text(PREFIX + "PUBLIC_URL", cls.public_url).rstrip("/"),
             local=text(PREFIX + "LOCAL") == "1",
             signing_key=signing_key,
+            entra=(entra := _entra(environment)),
+            sign_in=_sign_in(environment, entra),
             model=text(PREFIX + "MODEL", cls.model),
             max_steps=int(_number(environment, PREFIX + "MAX_STEPS", cls.max_steps)),
             common_prompt=text(PREFIX + "COMMON_PROMPT"),
@@ -93,6 +150,8 @@ class Settings:
             github_api_url=text("GITHUB_API_URL", cls.github_api_url).rstrip("/"),
             github_token=text("GITHUB_TOKEN"),
             pubsub_connection=text("WebPubSubConnectionString"),
+            storage=_storage(environment),
+            machines=_virtual_machines(environment),
             prices=Path(prices) if prices else None,
             deadlines=_deadlines(environment),
         )
@@ -108,6 +167,96 @@ def _deadlines(environment: Mapping[str, str]) -> Deadlines:
         else:
             values[each.name] = int(_number(environment, name, default))
     return Deadlines(**values)  # type: ignore[arg-type]  # the loop above follows the fields' own types
+
+
+def _storage(environment: Mapping[str, str]) -> CloudStorage | None:
+    names = [PREFIX + "COSMOS_ENDPOINT", PREFIX + "BLOBS_URL"]
+    endpoint, blobs_url = (environment.get(name, "").rstrip("/") for name in names)
+    if not endpoint and not blobs_url:
+        return None
+    if not endpoint.startswith("https://") or not re.fullmatch(r"https://[^/]+/.+", blobs_url):
+        raise Permanent(
+            f"{names[0]} and {names[1]} are '{endpoint}' and '{blobs_url}'",
+            "Set both: https://ACCOUNT.documents.azure.com and https://ACCOUNT.blob.core.windows.net/CONTAINER.",
+        )
+    return CloudStorage(
+        endpoint, blobs_url, environment.get(PREFIX + "COSMOS_DATABASE") or CloudStorage.cosmos_database
+    )
+
+
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _entra(environment: Mapping[str, str]) -> Entra | None:
+    tenant, client_id = (environment.get(f"{PREFIX}ENTRA_{name}", "").lower() for name in ("TENANT_ID", "CLIENT_ID"))
+    if not tenant and not client_id:
+        return None
+    if not _GUID.fullmatch(tenant) or not _GUID.fullmatch(client_id):
+        raise Permanent(
+            "NIGHTSHIFT_ENTRA_TENANT_ID and NIGHTSHIFT_ENTRA_CLIENT_ID are not both an id",
+            "Set both: the tenant's id (not its domain) and the application (client) id of the app registration.",
+        )
+    authority = environment.get(PREFIX + "ENTRA_AUTHORITY") or Entra.authority
+    if not authority.startswith("https://"):
+        raise Permanent(
+            f"NIGHTSHIFT_ENTRA_AUTHORITY is '{authority}'", "Give an https URL; it is where keys come from."
+        )
+    return Entra(tenant, client_id, authority.rstrip("/"), _flag(environment, PREFIX + "ENTRA_ROLE_REQUIRED", True))
+
+
+def _sign_in(environment: Mapping[str, str], entra: Entra | None) -> bool:
+    """Only the platform can say so, and our own settings can only say no.
+
+    App Service and Functions set WEBSITE_SITE_NAME in every app, and WEBSITE_AUTH_ENABLED where their authentication
+    runs before it; then, and only then, they take X-MS-CLIENT-PRINCIPAL away from what a client sent.
+    """
+    on = bool(environment.get("WEBSITE_SITE_NAME")) and environment.get("WEBSITE_AUTH_ENABLED", "").lower() == "true"
+    if not on or environment.get(PREFIX + "LOCAL") == "1" or not _flag(environment, PREFIX + "SIGN_IN", True):
+        return False
+    if entra is None:
+        raise Permanent(
+            "App Service authentication is on, but nothing says whose sign-ins are good",
+            "Set NIGHTSHIFT_ENTRA_TENANT_ID and NIGHTSHIFT_ENTRA_CLIENT_ID, or NIGHTSHIFT_SIGN_IN=0 to take keys only.",
+        )
+    return True
+
+
+def _virtual_machines(environment: Mapping[str, str]) -> VirtualMachines | None:
+    def text(name: str) -> str:
+        return environment.get(f"{PREFIX}VM_{name}", "").strip()
+
+    def names(name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(each.strip() for each in text(name).split(",") if each.strip()) or default
+
+    needed = {name: text(name) for name in ("RESOURCE_GROUP", "LOCATION", "SUBNET", "IMAGE", "IDENTITY")}
+    if not any(needed.values()):
+        return None
+    for name, value in needed.items():
+        if not value or (name != "LOCATION" and not value.lower().startswith("/subscriptions/")):
+            raise Permanent(
+                f"{PREFIX}VM_{name} is '{value}'",
+                "Machines in Azure need NIGHTSHIFT_VM_LOCATION, and resource ids (/subscriptions/...) in "
+                "NIGHTSHIFT_VM_RESOURCE_GROUP, _SUBNET, _IMAGE and _IDENTITY.",
+            )
+    arm_url = (environment.get(PREFIX + "ARM_URL") or VirtualMachines.arm_url).rstrip("/")
+    if not arm_url.startswith(("https://", "http://127.0.0.1:")):
+        raise Permanent(f"{PREFIX}ARM_URL is '{arm_url}'", "Give an https URL; http only for an emulator on 127.0.0.1.")
+    return VirtualMachines(
+        **{name.lower(): value for name, value in needed.items()},
+        sizes=names("SIZES", VirtualMachines.sizes),
+        zones=names("ZONES", VirtualMachines.zones),
+        spot=_flag(environment, PREFIX + "VM_SPOT", False),
+        disk_gb=int(_number(environment, PREFIX + "VM_DISK_GB", VirtualMachines.disk_gb)),
+        ssh_key=text("SSH_KEY"),
+        arm_url=arm_url,
+    )
+
+
+def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
+    text = environment.get(name) or str(int(default))
+    if text not in ("0", "1"):
+        raise Permanent(f"{name} is '{text}'", "Give 0 or 1.")
+    return text == "1"
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:

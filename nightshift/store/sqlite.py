@@ -30,6 +30,8 @@ CREATE TABLE IF NOT EXISTS documents (
 );
 CREATE INDEX IF NOT EXISTS documents_by_key ON documents (pk, key);
 CREATE INDEX IF NOT EXISTS documents_by_kind ON documents (kind, created_at, pk) WHERE kind IS NOT NULL;
+CREATE INDEX IF NOT EXISTS documents_by_owner ON documents (kind, json_extract(body, '$.owner'), created_at, pk)
+    WHERE kind IS NOT NULL;
 """
 
 
@@ -100,12 +102,17 @@ class SqliteStore:
         rows = await self._select("pk = ? AND key = ?", (partition, key))
         return rows[0] if rows else None
 
-    async def newest(self, kind: str, *, limit: int = 50, cursor: str | None = None) -> Page:
+    async def newest(self, kind: str, *, owner: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
         where, parameters = "kind = ?", [kind]
+        if owner is not None:
+            where += " AND json_extract(body, '$.owner') = ?"  # word for word as in the index, which has it sorted
+            parameters.append(owner)
         if cursor is not None:
-            where += " AND (created_at, pk) < (?, ?)"
+            where += " AND (created_at, pk, id) < (?, ?, ?)"
             parameters += _decode(cursor)
-        found = await self._select(f"{where} ORDER BY created_at DESC, pk DESC LIMIT ?", (*parameters, limit + 1))
+        found = await self._select(
+            f"{where} ORDER BY created_at DESC, pk DESC, id DESC LIMIT ?", (*parameters, limit + 1)
+        )
         more = len(found) > limit
         page = found[:limit]
         return Page(page, _encode(page[-1]) if more else None)
@@ -123,12 +130,14 @@ class SqliteStore:
 
 
 def _encode(document: Document) -> str:
-    return base64.urlsafe_b64encode(json.dumps([document.body["created_at"], document.partition]).encode()).decode()
+    return base64.urlsafe_b64encode(
+        json.dumps([document.body["created_at"], document.partition, document.id]).encode()
+    ).decode()
 
 
 def _decode(cursor: str) -> list[str]:
     try:
-        created_at, partition = json.loads(base64.urlsafe_b64decode(cursor))
+        created_at, partition, id = json.loads(base64.urlsafe_b64decode(cursor))
     except (ValueError, TypeError, binascii.Error) as error:
         raise UserError("The cursor is not one of ours; list again from the start without it") from error
-    return [str(created_at), str(partition)]
+    return [str(created_at), str(partition), str(id)]

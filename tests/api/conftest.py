@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from nightshift.services import Services
 from nightshift.settings import Settings
 from nightshift.store.sqlite import SqliteStore
 from tests.api.house import Bells, Hints, House, NoMachines, client
+from tests.api.issuer import Issuer, issuer
 
 
 @pytest.fixture
@@ -30,6 +31,25 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 @pytest.fixture
 async def cloud(house: House) -> House:
     """The same house where nobody is trusted without a key."""
-    services = replace(house.services, settings=replace(house.services.settings, local=False))
+    return moved(house, house.services)
+
+
+@pytest.fixture
+def tenant() -> Iterator[Issuer]:
+    with issuer() as made:
+        yield made
+
+
+@pytest.fixture
+async def azure(house: House, tenant: Issuer) -> House:
+    """The same house on App Service: people come by its sign-in, programs of the tenant with access tokens."""
+    settings = replace(house.services.settings, sign_in=True, entra=tenant.entra)
+    return moved(house, replace(house.services, settings=settings, access_tokens=tenant.access_tokens()))
+
+
+def moved(house: House, services: Services) -> House:
+    """From this machine to a name of its own."""
+    url = "https://nightshift.example"
+    services = replace(services, settings=replace(services.settings, local=False, public_url=url))
     app = create_api(lambda: services)
-    return replace(house, services=services, app=app, http=client(app, house.bells, "https://nightshift.example"))
+    return replace(house, services=services, app=app, http=client(app, house.bells, url))

@@ -83,6 +83,19 @@ async def test_a_person_lists_and_opens_only_their_own(house: House):
     assert (await house.http.get(path)).json()["durable"], "an admin sees everybody's"
 
 
+async def test_ones_own_sessions_come_in_full_pages_however_many_others_there_are(house: House):
+    ann, mine = await house.key("ann"), list[str]()
+    for number in range(120):
+        headers = ann if number % 40 < 2 else None
+        begun = await house.http.post("/api/sessions", json={"message": str(number)}, headers=headers)
+        mine += [begun.json()["id"]] if headers else []
+    first = (await house.http.get("/api/sessions?limit=4", headers=ann)).json()
+    rest = (await house.http.get("/api/sessions", params={"cursor": first["next_cursor"]}, headers=ann)).json()
+    assert [session["id"] for session in first["sessions"]] == mine[:1:-1]
+    assert [session["id"] for session in rest["sessions"]] == mine[1::-1]
+    assert rest["next_cursor"] is None
+
+
 async def test_a_message_is_stored_then_rung_then_hinted(house: House):
     session_id = await house.begin()
     answer = await house.http.post(f"/api/sessions/{session_id}/messages", json={"text": " more "})

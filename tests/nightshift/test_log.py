@@ -27,17 +27,17 @@ from nightshift.models import (
     new_id,
 )
 from nightshift.store.sqlite import SqliteStore
+from tests.nightshift.emulators.fresh import fresh_store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@pytest.fixture
-async def log(tmp_path: Path) -> AsyncIterator[Log]:
-    store = SqliteStore(tmp_path / "store.db")
-    log = Log(store)
-    await log.create_session(session("s-1"))
-    yield log
-    await store.close()
+@pytest.fixture(params=["sqlite", "cosmos and azurite"])
+async def log(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Log]:
+    async with fresh_store(request.param, request, tmp_path) as store:
+        log = Log(store)
+        await log.create_session(session("s-1"))
+        yield log
 
 
 def session(id: str, message: str = "Do it", owner: str = "ann") -> Session:

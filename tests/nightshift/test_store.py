@@ -1,8 +1,14 @@
-"""The contract of the `Store` port. Every adapter passes it; add yours to `stores`."""
+"""The contract of the `Store` port. Every adapter passes it; add yours to `STORES`.
+
+Cosmos DB is a stand-in here (emulators/). What it does not do: TTL (we use none), the 2 MB limit, transactional batch
+(unused), checks of tokens and consistency, more than one physical partition, throttling. test_cosmos.py checks what of
+that matters with a gateway that answers as Cosmos DB is documented to.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,14 +16,13 @@ import pytest
 
 from nightshift.errors import Conflict, PreconditionFailed, UserError
 from nightshift.ports import Store
-from nightshift.store.sqlite import SqliteStore
+from tests.nightshift.emulators.fresh import STORES, fresh_store
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    store = {"sqlite": SqliteStore}[request.param](tmp_path / "store.db")
-    yield store
-    await store.close()
+    async with fresh_store(request.param, request, tmp_path) as store:
+        yield store
 
 
 async def test_what_was_created_is_read(store: Store) -> None:
@@ -106,3 +111,131 @@ async def test_of_many_creates_at_once_one_wins(store: Store) -> None:
     results = await asyncio.gather(*(store.create("p", "a", {"n": n}) for n in range(20)), return_exceptions=True)
     assert sum(not isinstance(each, BaseException) for each in results) == 1
     assert all(isinstance(each, Conflict) for each in results if isinstance(each, BaseException))
+
+
+async def test_of_many_replaces_at_once_one_wins(store: Store) -> None:
+    first = await store.create("p", "a", {"n": 0})
+    results = await asyncio.gather(*(store.replace(first, {"n": n}) for n in range(1, 21)), return_exceptions=True)
+    won = [each for each in results if not isinstance(each, BaseException)]
+    assert [type(each) for each in results if isinstance(each, BaseException)] == [PreconditionFailed] * 19
+    assert [await store.read("p", "a")] == won
+
+
+NAMES = ["a", "a b", "a!", "a#b", "a%2Fb", "a-b", "a.b", "a/b", "a0", "a:", "a;", "a<", "a?b", "aA", "a[", "a\\b", "a^"]
+LESS_USUAL = [
+    "a_",
+    "a`",
+    "aa",
+    "a|b",
+    "a~",
+    "a\x7f",
+    "a\n",
+    "aé",
+    "a\ue000",
+    "a\ufffd",
+    "a🌙",
+    "a🌙z",
+    "AZ",
+    "~",
+    "\x00",
+]
+
+
+async def test_any_text_is_an_id_and_ids_are_ordered_by_their_bytes(store: Store) -> None:
+    for name in NAMES + LESS_USUAL:
+        await store.create("p", name, {"name": name})
+        assert (await store.read("p", name)) is not None, name
+    in_order = sorted(NAMES + LESS_USUAL, key=str.encode)
+    assert [each.id for each in await store.range("p", "", "\U0010ffff")] == in_order
+    low, high = in_order[4], in_order[-4]
+    assert [each.id for each in await store.range("p", low, high)] == in_order[5:-4]
+    found = await store.range("p", low, high, newest_first=True)
+    assert [each.id for each in found] == [each.body["name"] for each in found] == in_order[5:-4][::-1]
+    await store.delete("p", "a/b")
+    assert await store.read("p", "a/b") is None
+
+
+async def test_newest_lists_one_owners_page_by_page(store: Store) -> None:
+    owners = ["ann", "ann b", "ann", "bob/1", "ann"]
+    for n, owner in enumerate(owners):
+        body = {"kind": "session", "created_at": f"2026-01-0{n + 1}", "owner": owner, "n": n}
+        await store.create(f"s-{n}", "session", body)
+
+    async def numbers(owner: str, limit: int = 2) -> list[int]:
+        page = await store.newest("session", owner=owner, limit=limit)
+        found = page.documents
+        while page.cursor is not None:
+            page = await store.newest("session", owner=owner, limit=limit, cursor=page.cursor)
+            found += page.documents
+        return [each.body["n"] for each in found]
+
+    assert await numbers("ann") == [4, 2, 0]
+    assert await numbers("ann", limit=3) == [4, 2, 0]
+    assert await numbers("ann b") == [1]
+    assert await numbers("bob/1") == [3]
+    assert await numbers("an") == []
+
+
+async def test_pages_neither_skip_nor_repeat_while_documents_come_and_go(store: Store) -> None:
+    async def add(n: int) -> None:
+        await store.create(f"s-{n:03}", "session", {"kind": "session", "created_at": f"2026-01-01T00:{n:02}", "n": n})
+
+    for n in range(20):
+        await add(n)
+    found: list[int] = []
+    cursor: str | None = None
+    for late in range(20, 40):
+        page = await store.newest("session", limit=3, cursor=cursor)
+        found += [each.body["n"] for each in page.documents]
+        await add(late)
+        await store.delete(f"s-{found[-1]:03}", "session")  # what the cursor stands at
+        cursor = page.cursor
+        if cursor is None:
+            break
+    assert found == list(range(19, -1, -1))
+
+
+async def test_range_is_read_on_from_the_last_id_while_documents_are_added(store: Store) -> None:
+    found: list[int] = []
+    last = "item:"
+    for n in range(1, 21):
+        await store.create("p", f"item:{2 * n - 1:012}", {"n": 2 * n - 1})
+        await store.create("p", f"item:{2 * n:012}", {"n": 2 * n})
+        page = await store.range("p", last, "item;", limit=3)
+        found += [each.body["n"] for each in page]
+        last = page[-1].id if page else last
+    assert found == list(range(1, 41))
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 200_000, "🌙" * 100_000, '"\\\n\x00' * 40_000], ids=["ascii", "moons", "escapes"]
+)
+async def test_long_texts_come_back_as_they_were(store: Store, text: str) -> None:
+    body = {
+        "key": "item:1",
+        "kind": "session",
+        "created_at": "2026-01-01",
+        "text": text,
+        "raw": {"content": [{"text": "short"}, {"text": text}], "n": None, "long too": ["y" * 33_000]},
+    }
+    given = json.dumps(body)
+    made = await store.create("p", "a", body)
+    assert json.dumps(body) == given
+    assert made.body == body
+    assert await store.read("p", "a") == made == await store.find("p", "item:1")
+    assert await store.range("p", "", "z") == [made] == (await store.newest("session")).documents
+    changed = await store.replace(made, body | {"text": text + "!"})
+    assert await store.read("p", "a") == changed
+    changed = await store.replace(changed, body | {"text": "short", "raw": None})
+    assert await store.read("p", "a") == changed
+
+
+async def test_newest_pages_through_what_was_made_at_the_same_time(store: Store) -> None:
+    for n in range(5):
+        await store.create("keys", f"k-{n}", {"kind": "api_key", "created_at": "2026-01-01", "n": n})
+    page = await store.newest("api_key", limit=2)
+    found = page.documents
+    while page.cursor is not None:
+        page = await store.newest("api_key", limit=2, cursor=page.cursor)
+        found += page.documents
+    assert [each.body["n"] for each in found] == [4, 3, 2, 1, 0]
