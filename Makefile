@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench clean
+.PHONY: help demo up test check format bench record sweep clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -32,8 +32,14 @@ check: $(READY)  ## what CI runs: format, lint, types, tests
 format: $(READY)  ## format and mend what can be mended
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
 
-bench: $(READY)  ## figures, each as a ratio in one run
-	@$(PY) -m bench
+bench: $(READY)  ## figures, each as a ratio in one run, in two minutes (BENCH=--full: larger and thrice, in twenty)
+	@$(PY) -m bench $(BENCH)
+
+sweep: $(READY)  ## kill host, worker or both after every point of a session's life; hours (SWEEP="--sample 50": some)
+	@$(PY) -m tests.sweep $(SWEEP)
+
+record: $(READY)  ## record sessions anew for the replay gate: CONTRIBUTING.md says when one may
+	@$(PY) -m tests.replay.record
 
 clean:  ## remove the environment and everything made by runs
 	@rm -rf $(VENV) var .pytest_cache .ruff_cache .hypothesis
