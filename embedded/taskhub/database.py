@@ -13,6 +13,7 @@ from embedded.errors import StartError
 
 APPLICATION = 0x4E534842  # in the file's header: this is a task hub
 SCHEMA_VERSION = 1
+FAILED = "the disk failed; see to it, then restart the host"
 SYNC = getattr(os, "fdatasync", os.fsync)
 
 SCHEMA = """
@@ -77,6 +78,7 @@ class Database:
         self._queue: list[_Write] = []
         self._led = False
         self._commits = self._on_disk = 0
+        self._failed = False
         self._mutex, self._reading, self._syncing = threading.Lock(), threading.Lock(), threading.Lock()
         with ExitStack() as opened:
             try:
@@ -101,9 +103,15 @@ class Database:
         """Return when what `read` may have seen is on the disk. One sync does for all who want one by then."""
         number = self._commits
         with self._syncing:
+            if self._failed:  # the system may call the next sync a success though pages of the last are gone
+                raise OSError(FAILED)
             if self._on_disk < number:
                 number = self._commits
-                SYNC(self._wal)
+                try:
+                    SYNC(self._wal)
+                except OSError:
+                    self._failed = True
+                    raise
                 self._on_disk = number
 
     def read(self, sql: str, values: Any = ()) -> list[Any]:
@@ -112,10 +120,12 @@ class Database:
             return self._connection.execute(sql, values).fetchall()
 
     def write[T](self, operation: Callable[[Transaction], T]) -> T:
-        """Run `operation` in a transaction; returns when it is on the disk. Raises what it raises, and sqlite3.Error.
+        """Run `operation` in a transaction; returns when it is on the disk. Raises what it raises, and OSError, sqlite3.Error.
 
         Whoever comes when nobody writes does it, then for all who came meanwhile the first of them, with one sync.
         """
+        if self._failed:
+            raise OSError(FAILED)
         mine = _Write(operation)
         with self._mutex:
             self._queue.append(mine)

@@ -128,7 +128,7 @@ class Service(stubs.TaskHubSidecarServiceServicer):
             return self.database.write(operation)
         except Refused as error:
             return context.abort(error.code, str(error))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             logger.error("the task hub %s could not be written: %s", self._path, error)
             message = (
                 f"the task hub {self._path} could not be written ({error}), nothing of this call was kept;"
@@ -185,11 +185,12 @@ class Service(stubs.TaskHubSidecarServiceServicer):
 
     def _look_at_due(self) -> float:
         """Offer what fell due since the last time; returns the seconds until something does again."""
-        seen, self._due_seen = self._due_seen, now_us()  # which may be earlier: then some of it is looked at twice
+        now = now_us()  # which may be earlier: then some of it is looked at twice
         for (target,) in self.database.read(
-            "SELECT DISTINCT target FROM inbox WHERE due > ? AND due <= ?", (seen, self._due_seen)
+            "SELECT DISTINCT target FROM inbox WHERE due > ? AND due <= ?", (self._due_seen, now)
         ):
             self._look_at(target)
+        self._due_seen = now  # not before: what cannot be read now is looked at again
         ((due,),) = self.database.read("SELECT min(due) FROM inbox WHERE due > ?", (self._due_seen,))
         return LONGEST_SLEEP if due is None else (due - now_us()) / 1e6
 
@@ -210,6 +211,8 @@ class Service(stubs.TaskHubSidecarServiceServicer):
                         continue
                     if item is None:
                         self._dispatcher.release(lease)  # it has ended, or is no more
+                        if lease.kind is not Kind.ACTIVITY:
+                            self._look_at(str(lease.key))  # at what came while it was in hand
                     else:
                         item.completionToken = lease.token
                         yield item
@@ -237,6 +240,7 @@ class Service(stubs.TaskHubSidecarServiceServicer):
             case Kind.ENTITY:
                 if not (rows := read(OPERATIONS, {"id": id, "now": now})):
                     return None
+                self.database.settle()  # an entity may act on the world
                 lease.delivered = {seq: pb.HistoryEvent.FromString(message) for seq, message, _ in rows}
                 state = StringValue(value=rows[0][2]) if rows[0][2] is not None else None
                 operations = lease.delivered.values()
