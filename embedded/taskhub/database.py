@@ -120,7 +120,7 @@ class Database:
             return self._connection.execute(sql, values).fetchall()
 
     def write[T](self, operation: Callable[[Transaction], T]) -> T:
-        """Run `operation` in a transaction; returns when it is on the disk. Raises what it raises, and OSError, sqlite3.Error.
+        """Run `operation` in a transaction; return when it is on the disk. Raises its errors, OSError, sqlite3.Error.
 
         Whoever comes when nobody writes does it, then for all who came meanwhile the first of them, with one sync.
         """
