@@ -63,7 +63,7 @@ class World:
 
     def processes(self, id: str) -> list[psutil.Process]:
         found: list[psutil.Process] = []
-        for process in psutil.process_iter():
+        for process in psutil.process_iter(["name", "cmdline"]):  # which may go while it is looked at
             try:
                 if process.environ().get(MARK) == machine_name(id) and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
@@ -72,7 +72,7 @@ class World:
         return found
 
     def worker(self, id: str) -> psutil.Process:
-        (found,) = [each for each in self.processes(id) if "worker" in each.cmdline()]
+        (found,) = [each for each in self.processes(id) if "worker" in each.info["cmdline"]]
         return found
 
 

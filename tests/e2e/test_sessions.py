@@ -100,11 +100,11 @@ async def test_ten_sessions_at_once_end_with_ten_pull_requests_and_nothing_left_
 async def test_stop_resume_and_interrupt(world: World) -> None:
     id = (await world.client.start("!shell sleep 1000", None, None))["id"]
     async with asyncio.timeout(60):
-        while not any("sleep" in each.name() for each in world.processes(id)):
+        while not any("sleep" in each.info["name"] for each in world.processes(id)):
             await asyncio.sleep(0.05)
     await world.client.control(id, "interrupt")
     await world.answered(id)
-    assert not any("sleep" in each.name() for each in world.processes(id))
+    assert not any("sleep" in each.info["name"] for each in world.processes(id))
     assert_whole(await items(world, id))
     await world.client.control(id, "stop")
     await world.until(id, lambda it: it["phase"] == "stopped")

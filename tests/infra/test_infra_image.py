@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,43 @@ def test_the_firewall_is_understood() -> None:
     if "Operation not permitted" in result.stderr:
         pytest.skip("nft wants rights that this user has not")
     assert result.returncode == 0, result.stderr
+
+
+_TRY = """
+import encodings.idna, os, socket  # the first before rights are given up
+
+def reaches(user, address):
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+        try:
+            socket.create_connection((address, 80), timeout=5)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+listening = [socket.create_server((address, 80)) for address in ("169.254.169.254", "168.63.129.16")]
+for server in listening:
+    address = server.getsockname()[0]
+    print(address, *(user for user in (0, 801, 1001, 65534, 165536) if reaches(user, address)))
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not all(map(shutil.which, ("nft", "unshare", "ip"))), reason="wants root, nft, unshare and ip"
+)
+def test_the_firewall_holds() -> None:
+    """In a network of its own, where the platform's addresses are ours: who gets through to them?"""
+    rules = IMAGE / "files" / "firewall.nft"
+    script = (
+        "ip link set lo up && ip addr add 169.254.169.254/32 dev lo && ip addr add 168.63.129.16/32 dev lo"
+        f' && nft -f {rules} && nft -f {rules} && exec "$0" -c "$1"'
+    )
+    command = ["unshare", "--net", "bash", "-c", script, sys.executable, _TRY]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if "Operation not permitted" in result.stderr:
+        pytest.skip("no network of its own to be had here")
+    assert result.stdout.splitlines() == ["169.254.169.254 0 801", "168.63.129.16 0 801 65534"], result.stderr
