@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -11,8 +12,10 @@ import grpc
 from api.begin import ensure_begun
 from api.doorbell import Doorbell
 from nightshift.errors import Permanent, Retryable
-from nightshift.models import Phase, Power, Session
+from nightshift.models import MachineInfo, Phase, Power, Session
 from nightshift.services import Services
+
+type PutAway = Callable[[str], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
 _GRACE = timedelta(minutes=1)
@@ -34,18 +37,17 @@ async def tidy(services: Services, doorbell: Doorbell, now: datetime | None = No
     """One round. Each finding is dealt with by itself: one that fails is reported and left to the next round."""
     now = now or datetime.now(UTC)
     findings = Findings()
+    # Machines first: one that is made while the sessions are read has its session among them.
+    machines = await _all_machines(services, findings)
     sessions = await _all_sessions(services)
-    findings.sessions = len(sessions)
-    for machine in await services.machines.list_all():
-        findings.machines += 1
-        session = sessions.get(machine.session_id)
+    findings.machines, findings.sessions = len(machines), len(sessions)
+    for machine in machines:
+        put_away = _verdict(services, machine, sessions.get(machine.session_id), now)
+        if put_away is None:
+            continue
         try:
-            if session is None:
-                await services.machines.begin_delete(machine.session_id)
-                findings.removed += 1
-            elif _overdue(machine.started_at, now, services) and machine.power is not Power.DEALLOCATED:
-                await services.machines.begin_deallocate(machine.session_id)
-                findings.removed += 1
+            await put_away(machine.session_id)
+            findings.removed += 1
         except (Retryable, Permanent, OSError) as error:
             findings.faults += 1
             _log.warning("janitor: machine %s could not be removed: %s", machine.name, error)
@@ -62,6 +64,31 @@ async def tidy(services: Services, doorbell: Doorbell, now: datetime | None = No
     if findings.removed or findings.woken or findings.faults:
         _log.info("janitor: %s", findings)
     return findings
+
+
+def _verdict(services: Services, machine: MachineInfo, session: Session | None, now: datetime) -> PutAway | None:
+    """How to get rid of a machine, or of what one left behind (`absent`); None to leave it alone."""
+    if session is None:
+        return services.machines.begin_delete
+    over = session.phase in (Phase.STOPPED, Phase.FAILED) and now - session.updated_at > _GRACE
+    if machine.power is Power.ABSENT:
+        return services.machines.begin_delete if over else None
+    # Nobody waits for the machine of a session that is over: a start that came late must not run on.
+    if machine.power in (Power.DEALLOCATED, Power.STOPPING) or not (
+        over or _overdue(machine.started_at, now, services)
+    ):
+        return None
+    return services.machines.begin_deallocate
+
+
+async def _all_machines(services: Services, findings: Findings) -> list[MachineInfo]:
+    try:
+        return await services.machines.list_all()
+    except (Retryable, Permanent) as error:
+        # Sessions are woken all the same.
+        findings.faults += 1
+        _log.warning("janitor: machines could not be listed: %s", error)
+        return []
 
 
 async def _forgotten(services: Services, session: Session) -> bool:

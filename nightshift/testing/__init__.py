@@ -1,0 +1,1 @@
+"""Stand-ins for services of Azure, held to what Microsoft publishes about them. Nothing of the product imports them."""
