@@ -129,9 +129,9 @@ class Settings:
             return environment.get(name) or default
 
         signing_key = text(PREFIX + "SIGNING_KEY")
-        if len(signing_key) < 32:
+        if len(signing_key) < 32 or signing_key.startswith("@Microsoft.KeyVault("):  # a reference that was not resolved
             raise Permanent(
-                "NIGHTSHIFT_SIGNING_KEY is missing or shorter than 32 characters",
+                "NIGHTSHIFT_SIGNING_KEY is missing, shorter than 32 characters or an unresolved reference",
                 "Set it to a long random value, for instance the output of `openssl rand -hex 32`.",
             )
         prices = text(PREFIX + "PRICES")
