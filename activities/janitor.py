@@ -73,12 +73,10 @@ def _verdict(services: Services, machine: MachineInfo, session: Session | None, 
     over = session.phase in (Phase.STOPPED, Phase.FAILED) and now - session.updated_at > _GRACE
     if machine.power is Power.ABSENT:
         return services.machines.begin_delete if over else None
-    # Nobody waits for the machine of a session that is over: a start that came late must not run on.
-    if machine.power in (Power.DEALLOCATED, Power.STOPPING) or not (
-        over or _overdue(machine.started_at, now, services)
-    ):
+    if machine.power in (Power.DEALLOCATED, Power.STOPPING):
         return None
-    return services.machines.begin_deallocate
+    # Nobody waits for the machine of a session that is over: a start that came late must not run on.
+    return services.machines.begin_deallocate if over or _overdue(machine.started_at, now, services) else None
 
 
 async def _all_machines(services: Services, findings: Findings) -> list[MachineInfo]:

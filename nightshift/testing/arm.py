@@ -203,7 +203,8 @@ class Arm:
                 return Answer(201, cloud.show(cloud.vms[name]), self._polled_at(operation, location=False))
             case "VirtualMachines_CreateOrUpdate", Vm():
                 self._demand_precondition(it, vm)
-                raise Refused(409, "PropertyChangeNotAllowed", "Changing property 'osProfile' is not allowed.")
+                operation = cloud.replace(vm, it.body, *late)
+                return Answer(200, cloud.show(vm), self._polled_at(operation, location=False))
             case "VirtualMachines_Get", Vm():
                 return Answer(200, cloud.show(vm, it.query.get("$expand")))
             case "VirtualMachines_Update", Vm():

@@ -126,6 +126,12 @@ class Cloud:
         self._fill(vm)
         return operation
 
+    def replace(self, vm: Vm, body: Body, slow: float, error: tuple[str, str] | None) -> Operation:
+        """A PUT on a machine that is there: it becomes what the body says, as far as that can be changed."""
+        if body["properties"]["osProfile"] != vm.body["properties"]["osProfile"]:
+            raise Refused(409, "PropertyChangeNotAllowed", "Changing property 'osProfile' is not allowed.")
+        return self.update(vm, body, slow, error)
+
     def update(self, vm: Vm, change: Body, slow: float, error: tuple[str, str] | None) -> Operation:
         self._demand_idle(vm)
         size = change.get("properties", {}).get("hardwareProfile", {}).get("vmSize", vm.size)

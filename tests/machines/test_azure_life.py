@@ -305,3 +305,21 @@ async def test_sessions_are_woken_though_machines_cannot_be_listed(contract: Con
         await it.wait(seconds=100)  # and no worker reports
         findings = await tidy(it.services, Bell(it), it.clock.now)
         assert (findings.faults, findings.woken) == (1, 1)
+
+
+async def test_a_session_that_begins_during_a_round_keeps_its_machine(contract: Contract) -> None:
+    async with town(contract) as it:
+        log, read = it.services.log, it.services.log.sessions
+
+        async def read_slowly(*page: Any) -> Any:
+            found = await read(*page)
+            if not it.arm.cloud.vms:
+                await it.begin()
+                await it.wait(seconds=1)
+                assert it.arm.cloud.vms
+            return found
+
+        with patch.object(log, "sessions", read_slowly):
+            await it.tidy()
+        await it.answered()
+        assert [event.kind for event in it.arm.cloud.events] == ["boot"]
