@@ -24,8 +24,16 @@ async def ensure_begun(log: Log, doorbell: Doorbell, session: Session) -> None:
     """
     if session.revision > 0:
         return
-    author = session.owner_name or session.owner
-    request = NewItem(id=FIRST_ITEM, kind=ItemKind.USER_MESSAGE, text=session.request.message, author=author)
+    asked = session.request
+    request = NewItem(
+        id=FIRST_ITEM,
+        kind=ItemKind.USER_MESSAGE,
+        text=asked.message,
+        author=session.owner_name or session.owner,
+        files=asked.files,
+        model=asked.model,
+        effort=asked.effort,
+    )
     await log.append_item(session.id, request)
     try:
         await doorbell.start(session.id)

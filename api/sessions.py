@@ -115,11 +115,11 @@ async def send_message(
     message = NewItem(
         id=entry_id(principal.subject, idempotency_key),
         kind=ItemKind.USER_MESSAGE,
-        text=new.text,
         author=principal.name,
+        **new.model_dump(),
     )
     item = await services.log.append_item(session_id, message)
-    if item.text != new.text:
+    if any(getattr(item, name) != getattr(new, name) for name in NewMessage.model_fields):
         raise Conflict("This Idempotency-Key was used for a different message; use a new key for a new message")
     await doorbell.ring(session_id, "user_message")
     await services.live.hint(session_id, item.seq)

@@ -10,9 +10,14 @@ from pydantic import AfterValidator, Field
 from api.auth import Principal
 from api.doorbell import Doorbell
 from nightshift.models import (
+    MAX_FILES,
     MAX_TEXT,
+    Effort,
     Failure,
+    FileRef,
+    Id,
     Model,
+    ModelName,
     Phase,
     PullRequest,
     Session,
@@ -42,6 +47,12 @@ class NewSession(SessionRequest):
 
 class NewMessage(Model):
     text: Said
+    files: list[FileRef] = Field(default=[], max_length=MAX_FILES)
+    """Uploaded before, with PUT /api/sessions/{id}/files."""
+    model: ModelName | None = None
+    effort: Effort | None = None
+    approves: Id | None = None
+    """A tool call that asked for the user's yes."""
 
 
 class Links(Model):
@@ -68,6 +79,7 @@ class SessionView(Model):
     """The agent's, else the request's, else the first line of the message."""
     repository: str | None
     model: str
+    effort: Effort | None
     phase: Phase
     stage: str
     generation: int
@@ -140,6 +152,7 @@ def view(session: Session, default_model: str, durable: dict[str, str] | None = 
             "title": title(session),
             "repository": session.request.repository,
             "model": session.request.model or default_model,
+            "effort": session.request.effort,
             "links": links(session.id),
             "durable": durable,
         }

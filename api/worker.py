@@ -62,6 +62,7 @@ async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConf
         session_id=worker.session_id,
         generation=worker.generation,
         model=request.model or settings.model,
+        effort=request.effort,
         repository=request.repository,
         common_prompt=settings.common_prompt,
         github_api_url=settings.github_api_url,

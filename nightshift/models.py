@@ -18,6 +18,12 @@ MAX_TEXT = 200_000
 
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:-]+$")]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
+ModelName = Annotated[str, Field(min_length=1, max_length=200)]
+type Effort = Literal["minimal", "low", "medium", "high", "xhigh"]
+"""How long a model reasons before it answers, in the API's own words."""
+
+MAX_FILES = 20
+"""Files of one message or one tool output."""
 
 
 def new_id() -> str:
@@ -61,6 +67,17 @@ class ItemKind(StrEnum):
     NOTICE = "notice"
 
 
+class FileRef(Model):
+    """A file that a message or a tool output shows. Its content is a blob of the session, named by its SHA-256."""
+
+    name: str = Field(pattern=r"^[0-9a-f]{64}$")
+    filename: str = Field(min_length=1, max_length=255, pattern=r"^[^/\\\x00-\x1f]+$")
+    """What people call it."""
+    content_type: str = Field(default="application/octet-stream", max_length=100)
+    size: int = Field(ge=0)
+    """Bytes."""
+
+
 class Todo(Model):
     text: str = Field(max_length=500)
     status: Literal["pending", "in_progress", "done"] = "pending"
@@ -74,12 +91,22 @@ class PullRequest(Model):
     branch: str
 
 
+class Approval(Model):
+    """A risky action that waits for the user's yes: a user message whose `approves` is the id of this call's item."""
+
+    action: str = Field(max_length=4000)
+    """What would be done, as a person can check it."""
+    reason: str = Field(max_length=1000)
+    """Why it is not done without asking."""
+
+
 class Effect(Model):
-    """What a tool changed that the session shows outside the log: its title, todo list or pull request."""
+    """What a tool changed that the session shows outside the log: its title, todo list, pull request, or a question."""
 
     title: str | None = Field(default=None, max_length=120)
     todo: list[Todo] | None = None
     pull_request: PullRequest | None = None
+    approval: Approval | None = None
 
 
 class NewItem(Model):
@@ -101,6 +128,13 @@ class NewItem(Model):
     """notice only: a stable name of what happened, such as `machine_starting` or `start_failed`."""
     level: Literal["info", "warning", "error"] = "info"
     effect: Effect | None = None
+    files: list[FileRef] = Field(default=[], max_length=MAX_FILES)
+    model: ModelName | None = None
+    """user_message only: the model for what follows; None: as before."""
+    effort: Effort | None = None
+    """user_message only: the reasoning effort for this turn; None: the session's."""
+    approves: Id | None = None
+    """user_message only: the tool call (its item's id) that the user says yes to."""
     raw: dict[str, Any] | None = None
     """The model API's own output item, sent back to it unchanged (encrypted reasoning lives here)."""
 
@@ -144,7 +178,7 @@ class Tokens(Model):
 
 class TurnUsage(Model):
     turn: int
-    model: str = Field(min_length=1, max_length=200)
+    model: ModelName
     tokens: Tokens
 
 
@@ -195,7 +229,11 @@ class SessionRequest(Model):
 
     message: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     repository: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
-    model: str | None = Field(default=None, min_length=1, max_length=200)
+    model: ModelName | None = None
+    effort: Effort | None = None
+    files: list[FileRef] = Field(default=[], max_length=MAX_FILES)
+    budget_usd: float | None = Field(default=None, gt=0, le=1_000_000)
+    """What the session and its children may cost; None: the deployment's default."""
     title: str | None = Field(default=None, max_length=120)
 
 
@@ -268,6 +306,7 @@ class WorkerConfig(Model):
     session_id: str
     generation: int
     model: str
+    effort: Effort | None = None
     repository: str | None
     common_prompt: str = ""
     """What the team tells every agent, appended to the worker's own system prompt."""
