@@ -21,7 +21,7 @@ from worker.loop import Agent
 from worker.masking import Secrets
 from worker.model import ResponsesModel
 from worker.reports import Reports
-from worker.tools import Workbench
+from worker.tools import OWN, Toolset, Workbench
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ async def work(data: UserData, folder: Path, secrets: Secrets) -> None:
         async with credentials.serve(tokens, config.github_host, bench.socket), asyncio.TaskGroup() as together:
             together.create_task(log.follow())
             together.create_task(reports.beat())
-            together.create_task(Agent(config, log, model, reports, bench, folder).run())
+            together.create_task(Agent(config, log, model, reports, Toolset(OWN), bench, folder).run())
     finally:
         await process.kill(process.TOOLS_MARK, str(folder))
         await plane.close()

@@ -37,15 +37,22 @@ class Ended(Exception):
 
 class Agent:
     def __init__(
-        self, config: WorkerConfig, log: Log, model: Model, reports: Reports, bench: tools.Workbench, folder: Path
+        self,
+        config: WorkerConfig,
+        log: Log,
+        model: Model,
+        reports: Reports,
+        toolset: tools.Toolset,
+        bench: tools.Workbench,
+        folder: Path,
     ) -> None:
         self._config = config
         self._log = log
         self._model = model
         self._reports = reports
+        self._tools = toolset
         self._bench = bench
         self._folder = folder
-        self._schemas = [tool.schema() for tool in tools.ALL]
         self._seen = 0
 
     async def run(self) -> None:
@@ -65,6 +72,7 @@ class Agent:
         """From the user's message to an answer, or to a notice that says why there is none."""
         self._seen = max(turn, history.seen(self._log.items, turn))
         try:
+            await self._interruptible(self._tools.renew(), turn)
             while not await self._step(turn):
                 await self._reports.progress()
         except Ended as end:
@@ -101,14 +109,14 @@ class Agent:
         seen = history.newest_user(conversation)
         self._seen = max(self._seen, seen)
         prompt = system_prompt(self._config, self._folder, conversation[0].created_at)
-        asked = self._model.respond(prompt, history.model_input(conversation), self._schemas)
+        asked = self._model.respond(prompt, history.model_input(conversation), self._tools.schemas)
         reply = await self._interruptible(asked, turn)
         return await self._log.append(*replies.items(reply, turn, self._config.generation, seen))
 
     async def _execute(self, call: Item, turn: int) -> None:
-        tool = tools.by_name(call.name)
+        tool = self._tools.get(call.name)
         if not tool:
-            names = ", ".join(tool.name for tool in tools.ALL)
+            names = ", ".join(self._tools.names)
             output = tools.Output(f"There is no tool {call.name!r}. There are: {names}.", is_error=True)
         else:
             bench = self._bench.for_call(turn, call.id, call.call_id or call.id)
@@ -117,7 +125,7 @@ class Agent:
 
     async def _resume(self, call: Item, turn: int) -> None:
         """A call that a restart cut short: made again if that is harmless, else the model must look."""
-        tool = tools.by_name(call.name)
+        tool = self._tools.get(call.name)
         if tool and tool.repeatable:
             await self._execute(call, turn)
         else:

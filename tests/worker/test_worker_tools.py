@@ -18,6 +18,7 @@ from worker.credentials import Tokens
 from worker.masking import Secrets
 from worker.tools import Output, Workbench
 
+TOOLS = tools.Toolset(tools.OWN)
 SECRET = "a-secret-of-the-tests"
 
 
@@ -44,7 +45,7 @@ calls = 0
 async def use(bench: Workbench, name: str, **arguments: Any) -> Output:
     global calls
     calls += 1
-    tool = tools.by_name(name)
+    tool = TOOLS.get(name)
     assert tool
     return await tool(json.dumps(arguments), bench.for_call(1, f"item-{calls}", f"call-{calls}"))
 
@@ -62,13 +63,12 @@ def test_schemas_are_strict() -> None:
             for part in schema.values():  # pyright: ignore[reportUnknownVariableType]
                 check(part)
 
-    assert [tool.name for tool in tools.ALL][:4] == ["shell", "view", "edit", "create"]
-    for tool in tools.ALL:
-        schema = tool.schema()
+    assert TOOLS.names[:4] == ["shell", "view", "edit", "create"]
+    for schema in TOOLS.schemas:
         assert schema["strict"] is True
         assert schema["description"]
         check(schema["parameters"])
-    title = next(tool for tool in tools.ALL if tool.name == "set_title").schema()["parameters"]
+    title = next(schema for schema in TOOLS.schemas if schema["name"] == "set_title")["parameters"]
     assert list(title["properties"]) == ["title"], "a property called title is no keyword"
 
 

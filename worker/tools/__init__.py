@@ -1,20 +1,19 @@
-"""What the agent can do, in a fixed order: the list is part of the prompt cache's prefix."""
+"""What the agent can do of itself."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from worker.tools.base import Output, Tool
+from worker.tools.base import Output
 from worker.tools.files import create, edit, view
 from worker.tools.github import issue_comment, issue_read, pull_request
 from worker.tools.repository import clone
 from worker.tools.shell import shell
+from worker.tools.toolset import AnyTool, Others, Toolset
 from worker.tools.user import message_user, set_title, todo
 from worker.tools.workbench import Workbench
 
-__all__ = ["ALL", "Output", "Tool", "Workbench", "by_name"]
+__all__ = ["OWN", "AnyTool", "Others", "Output", "Toolset", "Workbench"]
 
-ALL: tuple[Tool[Any], ...] = (
+OWN: tuple[AnyTool, ...] = (
     shell,
     view,
     edit,
@@ -27,7 +26,4 @@ ALL: tuple[Tool[Any], ...] = (
     message_user,
     set_title,
 )
-
-
-def by_name(name: str | None) -> Tool[Any] | None:
-    return next((tool for tool in ALL if tool.name == name), None)
+"""In this order, for ever: the list is part of the prompt cache's prefix."""
