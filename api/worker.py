@@ -61,6 +61,7 @@ async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConf
     return WorkerConfig(
         session_id=worker.session_id,
         generation=worker.generation,
+        endpoint=settings.endpoint,
         model=request.model or settings.model,
         effort=request.effort,
         repository=request.repository,

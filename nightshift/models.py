@@ -292,7 +292,11 @@ class MachineInfo(Model):
 
 
 class MachineSpec(Model):
-    """Everything a machine needs to be told; the name follows from the session id."""
+    """Everything a machine needs to be told; the name follows from the session id.
+
+    Handed to the worker when its machine starts: on stdin locally, as user data in Azure. Nothing in it opens more
+    than the one session; what else a worker has to know, it asks for with the token (`WorkerConfig`).
+    """
 
     session_id: str
     generation: int
@@ -300,11 +304,27 @@ class MachineSpec(Model):
     token: str = Field(repr=False)
 
 
+class ModelEndpoint(Model):
+    """An OpenAI-compatible server."""
+
+    base_url: str | None = None
+    """None: OpenAI's own."""
+    auth: Literal["key", "identity"] = "key"
+    """identity: the worker signs in as its machine (azure-identity, scope `IDENTITY_SCOPE`)."""
+    api: Literal["responses", "chat"] = "responses"
+    api_key: str = Field(default="", repr=False)
+
+
+IDENTITY_SCOPE = "https://cognitiveservices.azure.com/.default"
+"""What a token for a model account of Azure is asked for."""
+
+
 class WorkerConfig(Model):
     """GET /api/worker/session: what to be."""
 
     session_id: str
     generation: int
+    endpoint: ModelEndpoint = ModelEndpoint()
     model: str
     effort: Effort | None = None
     repository: str | None
@@ -315,20 +335,6 @@ class WorkerConfig(Model):
     """scheme://host[:port] of git over HTTP, where the credential helper answers."""
     max_steps: int
     heartbeat_seconds: float
-
-
-class ModelEndpoint(Model):
-    """An OpenAI-compatible server."""
-
-    base_url: str | None = None
-    api_key: str = Field(default="", repr=False)
-
-
-class UserData(MachineSpec):
-    """What a worker is handed when its machine starts: on stdin locally, by the metadata service in Azure."""
-
-    endpoint: ModelEndpoint | None = None
-    """Only where the machine cannot sign in to the model by its own identity."""
 
 
 class GitHubToken(Model):

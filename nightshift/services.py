@@ -11,7 +11,6 @@ from nightshift.entra import AccessTokens
 from nightshift.live import NoLive, PubSubLive
 from nightshift.log import Log
 from nightshift.machines.local import LocalMachines
-from nightshift.models import ModelEndpoint
 from nightshift.ports import Blobs, Live, Machines, Store
 from nightshift.pricing import PriceTable, load_prices
 from nightshift.settings import Settings
@@ -37,12 +36,11 @@ class Services:
 
 def build(settings: Settings) -> Services:
     store, blobs = _storage(settings)
-    endpoint = ModelEndpoint(base_url=settings.openai_base_url, api_key=settings.openai_api_key)
     return Services(
         settings=settings,
         store=store,
         log=Log(store, blobs),
-        machines=LocalMachines(settings.data_dir / "machines", endpoint),
+        machines=LocalMachines(settings.data_dir / "machines"),
         live=PubSubLive(settings.pubsub_connection) if settings.pubsub_connection else NoLive(),
         prices=load_prices(settings.prices),
         access_tokens=AccessTokens(settings.entra) if settings.entra else None,

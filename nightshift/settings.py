@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from nightshift.errors import Permanent
+from nightshift.models import ModelEndpoint
 
 PREFIX = "NIGHTSHIFT_"
 
@@ -101,8 +102,8 @@ class Settings:
     model: str = "gpt-5.2"
     max_steps: int = 200
     common_prompt: str = ""
-    openai_base_url: str | None = None
-    openai_api_key: str = field(default="", repr=False)
+    endpoint: ModelEndpoint = field(default_factory=ModelEndpoint)
+    """Where the model is. Workers are told by `GET /api/worker/session`."""
     github_api_url: str = "https://api.github.com"
     github_token: str = field(default="", repr=False)
     pubsub_connection: str = field(default="", repr=False)
@@ -145,8 +146,7 @@ class Settings:
             model=text(PREFIX + "MODEL", cls.model),
             max_steps=int(_number(environment, PREFIX + "MAX_STEPS", cls.max_steps)),
             common_prompt=text(PREFIX + "COMMON_PROMPT"),
-            openai_base_url=environment.get("OPENAI_BASE_URL") or None,
-            openai_api_key=text("OPENAI_API_KEY"),
+            endpoint=_endpoint(environment),
             github_api_url=text("GITHUB_API_URL", cls.github_api_url).rstrip("/"),
             github_token=text("GITHUB_TOKEN"),
             pubsub_connection=text("WebPubSubConnectionString"),
@@ -167,6 +167,26 @@ def _deadlines(environment: Mapping[str, str]) -> Deadlines:
         else:
             values[each.name] = int(_number(environment, name, default))
     return Deadlines(**values)  # type: ignore[arg-type]  # the loop above follows the fields' own types
+
+
+def _endpoint(environment: Mapping[str, str]) -> ModelEndpoint:
+    """Without a key a model account of Azure is signed in to, as the template deploys it."""
+    url, key = environment.get("OPENAI_BASE_URL") or None, environment.get("OPENAI_API_KEY", "")
+    at_azure = (urlsplit(url or "").hostname or "").endswith(".azure.com")
+    try:
+        return ModelEndpoint.model_validate(
+            {
+                "base_url": url,
+                "api_key": key,
+                "auth": environment.get(PREFIX + "MODEL_AUTH") or ("identity" if at_azure and not key else "key"),
+                "api": environment.get(PREFIX + "MODEL_API") or "responses",
+            }
+        )
+    except ValueError as error:
+        raise Permanent(
+            "NIGHTSHIFT_MODEL_AUTH or NIGHTSHIFT_MODEL_API is not a word for it",
+            "NIGHTSHIFT_MODEL_AUTH is 'key' or 'identity', NIGHTSHIFT_MODEL_API 'responses' or 'chat'.",
+        ) from error
 
 
 def _storage(environment: Mapping[str, str]) -> CloudStorage | None:

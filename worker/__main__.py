@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from nightshift.errors import StaleGeneration, Unauthorized
-from nightshift.models import ItemKind, NewItem, UserData
+from nightshift.models import ItemKind, MachineSpec, NewItem
 from worker import credentials, process
 from worker.client import ControlPlane
 from worker.log import Log
@@ -28,12 +28,13 @@ logger = logging.getLogger(__name__)
 UNWANTED = 3
 
 
-async def work(data: UserData, folder: Path, secrets: Secrets) -> None:
+async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
     """Live for ever. Raises an ExceptionGroup with StaleGeneration or Unauthorized when this worker must exit."""
     await process.kill(process.TOOLS_MARK, str(folder))  # what an earlier worker's tools left running
     plane = ControlPlane(data.api_url, data.token)
     try:
         config = await plane.session()
+        secrets.add(config.endpoint.api_key)
         log = Log(plane, secrets)
         await log.catch_up()
 
@@ -44,7 +45,7 @@ async def work(data: UserData, folder: Path, secrets: Secrets) -> None:
         tokens = credentials.Tokens(plane.github_token, secrets.add)
         url = f"{data.api_url.rstrip('/')}/sessions/{config.session_id}"
         bench = Workbench(config, folder, url, secrets, tokens, say).prepared()
-        model = ResponsesModel(data.endpoint, config.model, config.session_id)
+        model = ResponsesModel(config.endpoint, config.model, config.session_id)
         reports = Reports(plane, log, config)
         await reports.started()
         logger.info("session %s, generation %d, model %s", config.session_id, config.generation, config.model)
@@ -57,7 +58,7 @@ async def work(data: UserData, folder: Path, secrets: Secrets) -> None:
         await plane.close()
 
 
-async def main(data: UserData, secrets: Secrets) -> int:
+async def main(data: MachineSpec, secrets: Secrets) -> int:
     life = asyncio.create_task(work(data, Path.cwd(), secrets))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, life.cancel)
     try:
@@ -85,8 +86,8 @@ def start() -> int:
     parser = argparse.ArgumentParser(prog="python -m worker", description=__doc__)
     parser.add_argument("--machine", required=True, help="name of this machine, for people who look at processes")
     parser.parse_args()
-    data = UserData.model_validate_json(sys.stdin.buffer.read())
-    secrets = Secrets(data.token, data.endpoint.api_key if data.endpoint else "")
+    data = MachineSpec.model_validate_json(sys.stdin.buffer.read())
+    secrets = Secrets(data.token)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Masked(secrets))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

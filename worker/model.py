@@ -43,8 +43,8 @@ class Model(Protocol):
 class ResponsesModel:
     """Responses API without server-side state: reasoning travels encrypted in the log."""
 
-    def __init__(self, endpoint: ModelEndpoint | None, model: str, session_id: str) -> None:
-        self._endpoint = endpoint or ModelEndpoint()
+    def __init__(self, endpoint: ModelEndpoint, model: str, session_id: str) -> None:
+        self._endpoint = endpoint
         self._model = model
         self._session_id = session_id
         self._client: openai.AsyncOpenAI | None = None

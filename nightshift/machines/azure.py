@@ -33,7 +33,7 @@ from nightshift.machines import vm
 from nightshift.machines.local import machine_name
 from nightshift.machines.refusals import Gone, InTheWay, NoRoom, translate
 from nightshift.machines.vm import Machine
-from nightshift.models import MachineInfo, MachineSpec, MachineState, ModelEndpoint, Power
+from nightshift.models import MachineInfo, MachineSpec, MachineState, Power
 from nightshift.settings import VirtualMachines
 
 VERSION = "2024-07-01"
@@ -74,12 +74,9 @@ def connect(settings: VirtualMachines, credential: AsyncTokenCredential | None) 
 class AzureMachines:
     """`Machines` in a resource group that holds nothing else."""
 
-    def __init__(
-        self, settings: VirtualMachines, client: ComputeManagementClient, endpoint: ModelEndpoint | None = None
-    ) -> None:
+    def __init__(self, settings: VirtualMachines, client: ComputeManagementClient) -> None:
         self._settings = settings
         self._client = client
-        self._endpoint = endpoint
         self._group = settings.resource_group.rstrip("/").rpartition("/")[2]
 
     async def begin_start(self, spec: MachineSpec) -> None:
@@ -138,7 +135,7 @@ class AzureMachines:
         key = self._settings.ssh_key or await asyncio.to_thread(_throw_away_key)
         refused: NoRoom | None = None
         for size, zone in itertools.product(self._settings.sizes, self._settings.zones or (None,)):
-            body = vm.create(self._settings, spec, self._endpoint, key, size, zone)
+            body = vm.create(self._settings, spec, key, size, zone)
             try:
                 with _asking():
                     await self._client.virtual_machines.begin_create_or_update(
@@ -168,7 +165,7 @@ class AzureMachines:
             raise Retryable(f"{machine.name} is on its way out of start {machine.generation}", retry_after=5)
         sizes = self._settings.sizes
         size = self._next_size(machine) if machine.lacks_room else sizes[0]
-        changed = await self._update(machine, vm.hand_over(machine, spec, self._endpoint, size or sizes[0]))
+        changed = await self._update(machine, vm.hand_over(machine, spec, size or sizes[0]))
         await self._go_on(changed)
 
     async def _go_on(self, machine: Machine) -> None:

@@ -27,7 +27,7 @@ from typing import Any
 import psutil
 
 from nightshift.errors import Permanent, Retryable
-from nightshift.models import Failure, MachineInfo, MachineSpec, MachineState, ModelEndpoint, Power, UserData
+from nightshift.models import Failure, MachineInfo, MachineSpec, MachineState, Power
 
 MARK = "NIGHTSHIFT_MACHINE"
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "TMPDIR")
@@ -43,9 +43,8 @@ def machine_name(session_id: str) -> str:
 class LocalMachines:
     """`Machines` as process trees. Every call may be repeated, by any number of hosts."""
 
-    def __init__(self, root: Path, endpoint: ModelEndpoint) -> None:
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self._endpoint = endpoint
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         """Kept only to be reaped; what runs is always asked of the system."""
 
@@ -91,7 +90,6 @@ class LocalMachines:
     def _spawn(self, name: str, home: Path, spec: MachineSpec) -> None:
         environment = {key: os.environ[key] for key in _KEPT if key in os.environ}
         environment |= {MARK: name, "HOME": str(home), "PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1"}
-        data = UserData(**spec.model_dump(), endpoint=self._endpoint)
         with (self._root / name / "worker.log").open("ab") as log:
             worker = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-m", "worker", "--machine", name],
@@ -105,7 +103,7 @@ class LocalMachines:
         # By stdin, so that no secret is in a file, an environment or a process list.
         assert worker.stdin is not None
         with worker.stdin as pipe:
-            pipe.write(data.model_dump_json().encode())
+            pipe.write(spec.model_dump_json().encode())
         _wait_for_mark(worker, name)
         self._children[name] = worker
 

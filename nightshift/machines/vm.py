@@ -4,7 +4,7 @@
     <name>-os                   its disk; deleted with it
     <name>-nic[-<hex>]          its network interface (Azure may add to the name); deleted with it
 
-The user data holds what the worker is handed (`UserData`). It may be read by whoever may read the machine, so
+The user data holds what the worker is handed (`MachineSpec`). It may be read by whoever may read the machine, so
 nothing is in it that opens more than the one session.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from nightshift.machines.local import machine_name
 from nightshift.machines.refusals import NoRoom, refusal
-from nightshift.models import Failure, MachineInfo, MachineSpec, MachineState, ModelEndpoint, Power, UserData
+from nightshift.models import Failure, MachineInfo, MachineSpec, MachineState, Power
 from nightshift.settings import VirtualMachines
 
 APP, SESSION, GENERATION, STARTED = "app", "nightshift-session", "nightshift-generation", "nightshift-started"
@@ -32,9 +32,7 @@ _PASSING = {"creating", "updating", "deleting", "migrating"}
 # --- what to ask for --------------------------------------------------------------------------------------
 
 
-def create(
-    it: VirtualMachines, spec: MachineSpec, endpoint: ModelEndpoint | None, key: str, size: str, zone: str | None
-) -> Body:
+def create(it: VirtualMachines, spec: MachineSpec, key: str, size: str, zone: str | None) -> Body:
     """The whole machine in one request."""
     name = machine_name(spec.session_id)
     body: Body = {
@@ -83,7 +81,7 @@ def create(
                 "uefiSettings": {"secureBootEnabled": True, "vTpmEnabled": True},
             },
             "diagnosticsProfile": {"bootDiagnostics": {"enabled": True}},
-            "userData": _user_data(spec, endpoint),
+            "userData": _user_data(spec),
         },
     }
     if it.spot:
@@ -93,11 +91,11 @@ def create(
     return body
 
 
-def hand_over(machine: Machine, spec: MachineSpec, endpoint: ModelEndpoint | None, size: str) -> Body:
+def hand_over(machine: Machine, spec: MachineSpec, size: str) -> Body:
     """The next generation for a machine that stands still."""
     update = resize(size)
     update["tags"] = machine.tags | _tags(spec)
-    update["properties"]["userData"] = _user_data(spec, endpoint)
+    update["properties"]["userData"] = _user_data(spec)
     return update
 
 
@@ -114,10 +112,8 @@ def _tags(spec: MachineSpec) -> dict[str, str]:
     }
 
 
-def _user_data(spec: MachineSpec, endpoint: ModelEndpoint | None) -> str:
-    keyless = None if endpoint is None else ModelEndpoint(base_url=endpoint.base_url)
-    data = UserData(**spec.model_dump(), endpoint=keyless)
-    return base64.b64encode(data.model_dump_json().encode()).decode()
+def _user_data(spec: MachineSpec) -> str:
+    return base64.b64encode(spec.model_dump_json().encode()).decode()
 
 
 # --- what the answer means --------------------------------------------------------------------------------

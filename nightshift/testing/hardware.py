@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 
 from nightshift.machines.local import LocalMachines
-from nightshift.models import MachineSpec, UserData
+from nightshift.models import MachineSpec
 from nightshift.testing.cloud import Event
 
 
 class LocalHardware:
-    """`machines` know the model's endpoint, which machines in Azure sign in to by their identity."""
-
     def __init__(self, machines: LocalMachines) -> None:
         self._machines = machines
         self._sessions: dict[str, str] = {}
@@ -19,9 +17,9 @@ class LocalHardware:
     async def happen(self, event: Event) -> None:
         match event.kind:
             case "boot":
-                data = UserData.model_validate_json(base64.b64decode(event.user_data))
-                self._sessions[event.name] = data.session_id
-                await self._machines.begin_start(MachineSpec(**data.model_dump(exclude={"endpoint"})))
+                spec = MachineSpec.model_validate_json(base64.b64decode(event.user_data))
+                self._sessions[event.name] = spec.session_id
+                await self._machines.begin_start(spec)
             case "halt":
                 await self._machines.begin_deallocate(self._sessions[event.name])
             case "wipe" if event.name in self._sessions:

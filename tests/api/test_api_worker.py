@@ -14,6 +14,7 @@ from nightshift.models import (
     ControlKind,
     GitHubToken,
     ItemsPage,
+    ModelEndpoint,
     NewControl,
     Phase,
     Stream,
@@ -42,6 +43,15 @@ async def test_a_worker_learns_what_to_be(house: House, session_id: str):
     assert (config.model, config.repository) == ("gpt-x", "acme/tidytime")
     assert config.github_host == "https://github.com"
     assert config.heartbeat_seconds == 30
+
+
+async def test_only_a_worker_is_told_the_key_of_the_model(house: House, session_id: str):
+    endpoint = ModelEndpoint(base_url="https://models.example/v1", api_key="key-of-the-team")
+    object.__setattr__(house.services, "settings", replace(house.services.settings, endpoint=endpoint))
+    answer = await house.http.get("/api/worker/session", headers=house.worker(session_id))
+    assert WorkerConfig.model_validate(answer.json()).endpoint == endpoint
+    assert answer.headers["cache-control"] == "no-store"
+    assert "key-of-the-team" not in repr(house.services.settings)
 
 
 @pytest.mark.parametrize(("silence", "heartbeat"), [(180, 30), (12, 2), (5, 1), (2, 0.5)])

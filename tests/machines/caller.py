@@ -9,7 +9,7 @@ from typing import Any
 
 from nightshift.errors import Retryable
 from nightshift.machines.azure import AzureMachines
-from nightshift.models import MachineSpec, MachineState, ModelEndpoint, Power
+from nightshift.models import MachineSpec, MachineState, Power
 from nightshift.ports import Machines
 from nightshift.testing.arm import Arm
 
@@ -33,8 +33,7 @@ class Clock:
 @asynccontextmanager
 async def with_settings(arm: Arm, **changes: Any) -> AsyncGenerator[AzureMachines]:
     async with arm.client() as client:
-        endpoint = ModelEndpoint(base_url="https://models.example", api_key="key-of-the-team")
-        yield AzureMachines(arm.settings(**changes), client, endpoint)
+        yield AzureMachines(arm.settings(**changes), client)
 
 
 def spec(generation: int, session: str = "s-1") -> MachineSpec:

@@ -52,7 +52,7 @@ async def client(quick: Arm) -> AsyncIterator[ComputeManagementClient]:
 
 
 def body(arm: Arm) -> Any:
-    return vm.create(arm.settings(), spec(1), None, "ssh-rsa AAAA", "Standard_D4as_v5", None)
+    return vm.create(arm.settings(), spec(1), "ssh-rsa AAAA", "Standard_D4as_v5", None)
 
 
 async def test_its_poller_follows_every_operation_to_its_end(quick: Arm, client: ComputeManagementClient) -> None:

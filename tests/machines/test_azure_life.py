@@ -28,7 +28,7 @@ from nightshift.errors import NotFound, Permanent
 from nightshift.live import NoLive
 from nightshift.log import Log
 from nightshift.machines.azure import AzureMachines
-from nightshift.models import ControlKind, MachineSpec, MachineState, Phase, Power, ReportKind, Session, UserData
+from nightshift.models import ControlKind, MachineSpec, MachineState, Phase, Power, ReportKind, Session
 from nightshift.pricing import load_prices
 from nightshift.services import Services
 from nightshift.settings import Deadlines, Settings
@@ -126,7 +126,7 @@ class Town(Stage):
         vm = self.arm.cloud.vms.get(NAME)
         if vm is None or vm.power != "running":
             return MachineState(power=Power.ABSENT)
-        data = UserData.model_validate_json(base64.b64decode(vm.body["properties"]["userData"]))
+        data = MachineSpec.model_validate_json(base64.b64decode(vm.body["properties"]["userData"]))
         return MachineState(power=Power.RUNNING, generation=data.generation)
 
     def add(self, *recorded: object) -> None:

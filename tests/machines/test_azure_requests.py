@@ -6,7 +6,7 @@ import base64
 from typing import Any, cast
 
 from nightshift.machines.azure import AzureMachines
-from nightshift.models import ModelEndpoint, Power, UserData
+from nightshift.models import MachineSpec, Power
 from nightshift.testing.arm import Arm
 from tests.machines.caller import TOKEN, Clock, spec, start, until, with_settings
 
@@ -64,11 +64,9 @@ async def test_it_has_the_machines_identity_and_no_other(arm: Arm, clock: Clock)
 
 async def test_user_data_opens_its_own_session_and_nothing_else(arm: Arm, clock: Clock) -> None:
     body = await created(arm, clock)
-    data = UserData.model_validate_json(base64.b64decode(body["properties"]["userData"]))
+    data = MachineSpec.model_validate_json(base64.b64decode(body["properties"]["userData"]))
     assert (data.session_id, data.generation, data.token) == ("s-1", 1, f"{TOKEN}-1")
     assert data.api_url == "https://nightshift.example"
-    assert data.endpoint == ModelEndpoint(base_url="https://models.example")
-    assert "key-of-the-team" not in data.model_dump_json()
 
 
 async def test_the_tags_say_whose_it_is(arm: Arm, clock: Clock) -> None:
@@ -98,7 +96,7 @@ async def test_the_next_generation_is_handed_over_at_rest(arm: Arm, machines: Az
     assert sent.headers["if-match"]
     assert sent.body["tags"]["nightshift-generation"] == "2"
     assert sent.body["tags"]["cost-centre"] == "research", "others' tags stay"
-    data = UserData.model_validate_json(base64.b64decode(sent.body["properties"]["userData"]))
+    data = MachineSpec.model_validate_json(base64.b64decode(sent.body["properties"]["userData"]))
     assert (data.generation, data.token) == (2, f"{TOKEN}-2")
     steps = [it.operation.removeprefix("VirtualMachines_") for it in arm.journal if it.method != "GET"]
     assert list(dict.fromkeys(steps)) == ["CreateOrUpdate", "Deallocate", "Update", "Start"]

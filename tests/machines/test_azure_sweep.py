@@ -16,7 +16,7 @@ from azure.mgmt.compute.aio import ComputeManagementClient
 from nightshift.errors import Permanent, Retryable
 from nightshift.lifecycle import DOWN
 from nightshift.machines.azure import AzureMachines
-from nightshift.models import MachineInfo, Power, UserData
+from nightshift.models import MachineInfo, MachineSpec, Power
 from nightshift.testing.arm import (
     CONFLICT,
     FORBIDDEN,
@@ -141,7 +141,7 @@ def judge(arm: Arm, again: bool) -> None:
 def boots(arm: Arm) -> list[int]:
     """The generation that each boot of a machine was told."""
     events = [event for event in arm.cloud.events if event.kind == "boot"]
-    return [UserData.model_validate_json(base64.b64decode(event.user_data)).generation for event in events]
+    return [MachineSpec.model_validate_json(base64.b64decode(event.user_data)).generation for event in events]
 
 
 type Meddle = Callable[[Arm, ComputeManagementClient, Exchange, int], Awaitable[Fault | None]]

@@ -11,7 +11,7 @@ import pytest
 
 from nightshift.machines.azure import AzureMachines
 from nightshift.machines.local import LocalMachines
-from nightshift.models import MachineSpec, ModelEndpoint, Power
+from nightshift.models import MachineSpec, Power
 from nightshift.ports import Machines
 from nightshift.testing.arm import GROUP, Arm
 from nightshift.testing.cloud import Cloud
@@ -24,7 +24,7 @@ class Silent(LocalMachines):
     """Real worker processes, whose control plane takes calls and never answers."""
 
     def __init__(self, root: Path, url: str) -> None:
-        super().__init__(root, ModelEndpoint())
+        super().__init__(root)
         self._url = url
 
     async def begin_start(self, spec: MachineSpec) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest_asyncio
 
 from demo.model import ScriptedModel
-from nightshift.models import ModelEndpoint, UserData, WorkerConfig
+from nightshift.models import MachineSpec, ModelEndpoint, WorkerConfig
 from tests.worker.controlplane import TOKEN, ControlPlane
 from worker import process
 
@@ -38,7 +38,8 @@ class Machine:
         self.worker: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        data = UserData(session_id="s1", generation=1, api_url=self.plane.url, token=TOKEN, endpoint=self.endpoint)
+        self.plane.config.endpoint = self.endpoint
+        data = MachineSpec(session_id="s1", generation=1, api_url=self.plane.url, token=TOKEN)
         with self.log.open("ab") as log:
             self.worker = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "worker", "--machine", "test"),
