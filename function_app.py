@@ -15,10 +15,12 @@ from activities import janitor
 from activities import session as activities
 from api.app import create_api
 from api.doorbell import DurableDoorbell, current_doorbell
+from nightshift import telemetry
 from nightshift.lifecycle import Action, State
 from nightshift.services import services
 from orchestrators import session as orchestration
 
+telemetry.configure("app")
 app = df.DFApp(http_auth_level=func.AuthLevel.ANONYMOUS)  # the API decides for itself, route by route
 api = func.AsgiMiddleware(create_api(services))
 
@@ -30,7 +32,8 @@ app.orchestration_trigger(context_name="context", orchestration=orchestration.NA
 async def http(req: func.HttpRequest, context: func.Context, client: Any) -> func.HttpResponse:
     token = current_doorbell.set(DurableDoorbell(client, req))
     try:
-        return await api.handle_async(req, context)
+        with telemetry.invocation(context.trace_context.trace_parent):
+            return await api.handle_async(req, context)
     finally:
         current_doorbell.reset(token)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ import grpc
 
 from api.begin import ensure_begun
 from api.doorbell import Doorbell
+from nightshift import telemetry
 from nightshift.errors import Permanent, Retryable
 from nightshift.models import MachineInfo, Phase, Power, Session
 from nightshift.services import Services
@@ -41,6 +43,7 @@ async def tidy(services: Services, doorbell: Doorbell, now: datetime | None = No
     machines = await _all_machines(services, findings)
     sessions = await _all_sessions(services)
     findings.machines, findings.sessions = len(machines), len(sessions)
+    _measure(machines, sessions)
     for machine in machines:
         put_away = _verdict(services, machine, sessions.get(machine.session_id), now)
         if put_away is None:
@@ -64,6 +67,17 @@ async def tidy(services: Services, doorbell: Doorbell, now: datetime | None = No
     if findings.removed or findings.woken or findings.faults:
         _log.info("janitor: %s", findings)
     return findings
+
+
+def _measure(machines: list[MachineInfo], sessions: dict[str, Session]) -> None:
+    """What there is, with zeros: an alert that looks for the least must see that there was none."""
+    powers = Counter(machine.power for machine in machines)
+    phases = Counter(session.phase for session in sessions.values())
+    for power in Power:
+        telemetry.machines_now.set(powers[power], {"power": power.value})
+    for phase in Phase:
+        telemetry.sessions_now.set(phases[phase], {"phase": phase.value})
+    telemetry.machines_orphaned.set(sum(machine.session_id not in sessions for machine in machines))
 
 
 def _verdict(services: Services, machine: MachineInfo, session: Session | None, now: datetime) -> PutAway | None:

@@ -7,13 +7,16 @@ come back as a typed result, because no retry will help and a person must read t
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from typing import Any
 
+from nightshift import telemetry
 from nightshift.errors import NotFound, Permanent, StaleGeneration
 from nightshift.lifecycle import Action, Seen, State, looks_at_machine
 from nightshift.log import Log
-from nightshift.models import Control, Effect, Failure, Item, ItemKind, MachineSpec, NewItem, Report
+from nightshift.models import Control, Effect, Failure, Item, ItemKind, MachineSpec, NewItem, Phase, Report, Session
 from nightshift.pricing import total
 from nightshift.services import Services
 from nightshift.tokens import WorkerIdentity, issue
@@ -23,6 +26,18 @@ _PAGE = 200
 _ALL = 10_000
 
 
+def _traced[About: (State, Action), Result](
+    activity: Callable[[Services, About], Awaitable[Result]],
+) -> Callable[[Services, About], Awaitable[Result]]:
+    @wraps(activity)
+    async def run(services: Services, about: About) -> Result:
+        with telemetry.span(about.session_id, activity.__name__):
+            return await activity(services, about)
+
+    return run
+
+
+@_traced
 async def observe(services: Services, state: State) -> dict[str, Any]:
     """What the log says since the state's cursors and, when it matters, what the machine says."""
     log, session_id, deadlines = services.log, state.session_id, services.settings.deadlines
@@ -78,18 +93,33 @@ def _by_sort(item: Item) -> dict[str, Effect]:
     return sorts
 
 
+@_traced
 async def project(services: Services, state: State) -> None:
     """Write what the state shows into the session document and tell the listeners."""
+    log, session_id = services.log, state.session_id
     shown = {"phase", "stage", "generation", "turns", "last_message_seq", "answered_seq"}
     changes = state.model_dump(include=shown | {"title", "todo", "pull_requests", "usage", "failure"})
     try:
-        await services.log.project(state.session_id, state.revision, changes)
+        before = await log.session(session_id)
+        after = await log.project(session_id, state.revision, changes)
     except NotFound:
-        _log.info("session %s is gone; nothing to project", state.session_id)
+        _log.info("session %s is gone; nothing to project", session_id)
         return
-    await services.live.hint(state.session_id, state.item_seq)
+    _count(before, after)
+    await services.live.hint(session_id, state.item_seq)
 
 
+def _count(before: Session, after: Session) -> None:
+    """What this projection changed. A repeat changes nothing, so it counts nothing."""
+    if before.revision == 0 < after.revision:
+        telemetry.sessions_begun.add(1)
+    if before.phase is not Phase.FAILED and after.phase is Phase.FAILED:
+        telemetry.sessions_failed.add(1)
+    if (spent := (after.usage.cost_usd or 0) - (before.usage.cost_usd or 0)) > 0:
+        telemetry.cost.add(spent)
+
+
+@_traced
 async def post_notice(services: Services, action: Action) -> None:
     """Append a notice to the conversation. Its key makes a repeat a no-op."""
     announces = action.code == "machine_starting"
@@ -106,9 +136,14 @@ async def post_notice(services: Services, action: Action) -> None:
     except StaleGeneration:
         _log.info("session %s: a later start was announced already", action.session_id)
         return
+    if action.level == "error":
+        telemetry.errors.add(1, {"code": action.code})
+    if action.code == "machine_lost":
+        telemetry.workers_silent.add(1)
     await services.live.hint(action.session_id, item.seq)
 
 
+@_traced
 async def start_machine(services: Services, action: Action) -> dict[str, Any] | None:
     """Begin the start of this generation. Returns a Failure if it can never succeed."""
     settings = services.settings
@@ -128,18 +163,22 @@ async def start_machine(services: Services, action: Action) -> dict[str, Any] | 
     return None
 
 
+@_traced
 async def deallocate_machine(services: Services, action: Action) -> None:
     await services.machines.begin_deallocate(action.session_id)
 
 
+@_traced
 async def delete_machine(services: Services, action: Action) -> None:
     await services.machines.begin_delete(action.session_id)
 
 
+@_traced
 async def ring_worker(services: Services, action: Action) -> None:
     """The worker's long poll finds it anyway; this makes it sooner where a live channel exists."""
     await services.live.hint(action.session_id, 0)
 
 
+@_traced
 async def purge_session(services: Services, action: Action) -> None:
     await services.log.purge(action.session_id)

@@ -10,6 +10,8 @@ import grpc
 from azure.durable_functions import DurableFunctionsClient
 from durabletask.client import OrchestrationStatus
 
+from nightshift import telemetry
+
 _log = logging.getLogger(__name__)
 ORCHESTRATION = "session"
 _ENDED = {OrchestrationStatus.COMPLETED, OrchestrationStatus.FAILED, OrchestrationStatus.TERMINATED}
@@ -55,11 +57,12 @@ class DurableDoorbell:
 
         A session whose orchestration is gone (a task hub that was replaced) is given one again.
         """
-        try:
-            await self.start(session_id)
-            await self._client.raise_orchestration_event(session_id, event, data={"session_id": session_id})
-        except grpc.RpcError as error:
-            _log.warning("session %s was not woken for %s (%s); the janitor will", session_id, event, _code(error))
+        with telemetry.span(session_id, "ring", event=event):
+            try:
+                await self.start(session_id)
+                await self._client.raise_orchestration_event(session_id, event, data={"session_id": session_id})
+            except grpc.RpcError as error:
+                _log.warning("session %s was not woken for %s (%s); the janitor will", session_id, event, _code(error))
 
     async def _runs(self, session_id: str) -> bool:
         state = await self._client.get_orchestration_state(session_id, fetch_payloads=False)

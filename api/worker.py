@@ -13,6 +13,7 @@ from pydantic import Field
 
 from api.auth import WORKER_SCHEME, Worker
 from api.dependencies import After, DoorbellDep, ServicesDep, Wait, poll
+from nightshift import telemetry
 from nightshift.errors import Forbidden, StaleGeneration, Unprocessable
 from nightshift.models import (
     Control,
@@ -99,6 +100,8 @@ async def append_worker_items(new: NewItems, worker: Worker, services: ServicesD
         own = item.model_copy(update={"generation": worker.generation})
         seq = (await services.log.append_item(worker.session_id, own)).seq
         stored.append(StoredItem(id=item.id, seq=seq))
+        if item.kind is ItemKind.TOOL_OUTPUT:
+            telemetry.tools.add(1, {"tool": item.name or "", "failed": item.is_error})
     await services.live.hint(worker.session_id, max(item.seq for item in stored))
     return StoredItems(items=stored)
 
@@ -117,6 +120,8 @@ async def report_turn(report: NewReport, worker: Worker, services: ServicesDep, 
         await log.beat(session_id, report)
         return StoredReport(seq=None)
     stored = await log.append_report(session_id, report)
+    if report.kind is not ReportKind.STARTED:
+        telemetry.turns.add(1, {"outcome": report.kind.value})
     await log.beat(session_id, report)
     await doorbell.ring(session_id, "worker_report")
     await services.live.hint(session_id, last_seq)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from nightshift import telemetry
 from nightshift.errors import Conflict, NotFound, PreconditionFailed, StaleGeneration
 from nightshift.models import (
     Control,
@@ -212,11 +213,14 @@ class Log:
                 try:
                     if document is None:
                         await self._store.create(session_id, id, entry.model_dump(mode="json"))
+                        _count(entry.model, Tokens(), entry.tokens)
                     else:
-                        tokens = _larger(TurnUsage.model_validate(document.body).tokens, entry.tokens)
+                        known = TurnUsage.model_validate(document.body).tokens
+                        tokens = _larger(known, entry.tokens)
                         body = entry.model_copy(update={"tokens": tokens}).model_dump(mode="json")
                         if body != document.body:
                             await self._store.replace(document, body)
+                            _count(entry.model, known, tokens)
                     break
                 except (Conflict, PreconditionFailed):
                     continue
@@ -259,6 +263,13 @@ def _announces_newer(document: Document, generation: int) -> bool:
 
 def _stale(generation: int) -> str:
     return f"Generation {generation} of this session's machine was replaced by a newer one; this worker must exit"
+
+
+def _count(model: str, before: Tokens, after: Tokens) -> None:
+    new = {name: count - getattr(before, name) for name, count in after.model_dump().items()}
+    telemetry.steps.add(new.pop("calls"), {"model": model})
+    for sort, count in new.items():
+        telemetry.tokens.add(count, {"model": model, "sort": sort})
 
 
 def _larger(a: Tokens, b: Tokens) -> Tokens:
