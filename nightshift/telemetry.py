@@ -51,6 +51,7 @@ def configure(role: str) -> bool:
     quiet: dict[str, Any] = {name: {"enabled": False} for name in ("django", "flask", "psycopg2", "fastapi")}
     cast(Any, distribution).configure_azure_monitor(
         disable_logging=True,
+        sampling_ratio=1.0,  # the default drops spans when many come at once: a trace with holes explains nothing
         enable_live_metrics=False,
         instrumentation_options=quiet,
         resource=Resource.create({SERVICE_NAMESPACE: "nightshift", SERVICE_NAME: role}),
