@@ -28,6 +28,7 @@ from nightshift.models import (
     Stream,
     WorkerConfig,
 )
+from nightshift.pricing import PriceTable
 from nightshift.settings import Settings
 
 router = APIRouter(prefix="/api/worker", tags=["worker"], dependencies=WORKER_SCHEME)
@@ -70,6 +71,9 @@ async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConf
         github_api_url=settings.github_api_url,
         github_host=settings.github_host,
         max_steps=settings.max_steps,
+        turn_seconds=settings.turn_seconds,
+        context_window=settings.context_window or WorkerConfig.model_fields["context_window"].default,
+        context_windows={} if settings.context_window else _windows(services.prices),
         heartbeat_seconds=_heartbeat(settings.deadlines.silence.total_seconds()),
     )
 
@@ -147,6 +151,10 @@ def _github_token(settings: Settings, repository: str | None) -> GitHubToken:
     if not settings.github_token:
         raise Unprocessable("No GitHub access is configured: set GITHUB_TOKEN for the app and start it again")
     return GitHubToken(token=settings.github_token)
+
+
+def _windows(prices: PriceTable) -> dict[str, int]:
+    return {model: price.window for model, price in prices.items() if price.window}
 
 
 def _heartbeat(silence: float) -> float:

@@ -24,6 +24,12 @@ class Unauthorized(UserError):
     status, title = 401, "Unauthorized"
 
 
+class BudgetExhausted(UserError):
+    """The session's budget does not pay for another model call; its owner may raise it."""
+
+    status, title = 402, "Budget exhausted"
+
+
 class Forbidden(UserError):
     """Valid credentials that do not open this."""
 
@@ -84,3 +90,7 @@ class Permanent(NightshiftError):
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)
         self.advice = advice
+
+
+class ContextTooLong(Permanent):
+    """The model server refuses a request for its length. The same conversation, shortened, may pass."""

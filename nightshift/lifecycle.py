@@ -76,6 +76,7 @@ class State(_Frozen):
     todo: list[Todo] = []
     pull_requests: list[PullRequest] = []
     usage: UsageTotal = UsageTotal()
+    budget_usd: float | None = None
 
     @property
     def needs_work(self) -> bool:
@@ -227,6 +228,8 @@ def _obey(state: State, controls: list[Control], now: datetime, deadlines: Deadl
             case ControlKind.INTERRUPT:
                 if state.phase in (Phase.STARTING, Phase.WORKING, Phase.WAITING):
                     actions.append(_act(state, "ring_worker"))
+            case ControlKind.BUDGET:  # the reservations obey it; here it is only shown
+                state = state.model_copy(update={"budget_usd": control.budget_usd})
     return state, actions
 
 

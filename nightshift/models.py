@@ -149,6 +149,7 @@ class ControlKind(StrEnum):
     STOP = "stop"
     RESUME = "resume"
     DELETE = "delete"
+    BUDGET = "budget"
 
 
 class NewControl(Model):
@@ -157,6 +158,8 @@ class NewControl(Model):
     at_seq: int = 0
     """The newest item's seq when it was asked: it concerns what was said up to there."""
     author: str | None = None
+    budget_usd: float | None = None
+    """budget only: what the session and its children may cost from now on, all that was spent before included."""
 
 
 class Control(NewControl):
@@ -259,6 +262,8 @@ class Session(Model):
     todo: list[Todo] = []
     pull_requests: list[PullRequest] = []
     usage: UsageTotal = UsageTotal()
+    budget_usd: float | None = None
+    """The newest budget that the user set on the way; None: the request's."""
     failure: Failure | None = None
 
 
@@ -334,7 +339,37 @@ class WorkerConfig(Model):
     github_host: str
     """scheme://host[:port] of git over HTTP, where the credential helper answers."""
     max_steps: int
+    """Model calls of one turn."""
+    turn_seconds: float = 4 * 3600.0
+    """Working time of one turn."""
+    context_window: int = 128_000
+    """Input tokens that a model takes which is not in `context_windows`."""
+    context_windows: dict[str, int] = {}
+    """By model."""
     heartbeat_seconds: float
+
+
+class Reservation(Model):
+    """A model call that is about to be made, put to the session's budget. A session has at most one open: a new one
+    replaces it, and the report of the call's usage settles it."""
+
+    id: Id
+    model: ModelName
+    input_tokens: int = Field(ge=0)
+    """As the worker estimates them."""
+    max_output_tokens: int = Field(ge=1)
+    """What the worker would like to be able to get."""
+
+
+class Grant(Model):
+    """The call may be made."""
+
+    max_output_tokens: int | None = None
+    """What the rest of the budget pays for; None: there is no budget."""
+    remaining_usd: float | None = None
+    """Of the budget, after this call; None: there is no budget."""
+    unpriced: bool = False
+    """There is a budget, but nobody knows what this model costs."""
 
 
 class GitHubToken(Model):

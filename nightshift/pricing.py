@@ -19,6 +19,8 @@ class Price:
     input: float
     cached: float
     output: float
+    window: int | None = None
+    """Input tokens that the model takes; None: unknown."""
 
     def of(self, tokens: Tokens) -> float:
         """Cached tokens are part of the input, reasoning tokens part of the output."""

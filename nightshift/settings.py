@@ -101,6 +101,13 @@ class Settings:
     """App Service authentication stands before this app, so that nobody else can have written its principal header."""
     model: str = "gpt-5.2"
     max_steps: int = 200
+    """Model calls of one turn."""
+    turn_seconds: float = 4 * 3600.0
+    """Working time of one turn."""
+    budget_usd: float | None = None
+    """What a session may cost that names no budget of its own; None: whatever it takes."""
+    context_window: int | None = None
+    """Input tokens that every model takes, whatever the price table says."""
     common_prompt: str = ""
     endpoint: ModelEndpoint = field(default_factory=ModelEndpoint)
     """Where the model is. Workers are told by `GET /api/worker/session`."""
@@ -145,6 +152,9 @@ class Settings:
             sign_in=_sign_in(environment, entra),
             model=text(PREFIX + "MODEL", cls.model),
             max_steps=int(_number(environment, PREFIX + "MAX_STEPS", cls.max_steps)),
+            turn_seconds=_number(environment, PREFIX + "TURN_SECONDS", cls.turn_seconds),
+            budget_usd=_number(environment, PREFIX + "BUDGET", 0) or None,
+            context_window=int(_number(environment, PREFIX + "CONTEXT_WINDOW", 0)) or None,
             common_prompt=text(PREFIX + "COMMON_PROMPT"),
             endpoint=_endpoint(environment),
             github_api_url=text("GITHUB_API_URL", cls.github_api_url).rstrip("/"),

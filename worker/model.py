@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import openai
 
-from nightshift.errors import Permanent
+from nightshift.errors import ContextTooLong, Permanent
 from nightshift.models import ModelEndpoint, Tokens
 from worker.masking import storable
 
@@ -35,8 +35,16 @@ class Reply:
 
 
 class Model(Protocol):
-    async def respond(self, instructions: str, input: list[dict[str, Any]], tools: list[dict[str, Any]]) -> Reply:
-        """May be cancelled at any time. Raises Permanent, after its own retries, with advice for a person."""
+    async def respond(
+        self,
+        instructions: str,
+        input: list[dict[str, Any]],
+        tools: list[dict[str, Any]],
+        *,
+        max_output_tokens: int | None = None,
+    ) -> Reply:
+        """May be cancelled at any time. Raises Permanent, after its own retries, with advice for a person, and
+        ContextTooLong, which is one, if the server refuses the request for its length."""
         ...
 
 
@@ -49,7 +57,14 @@ class ResponsesModel:
         self._session_id = session_id
         self._client: openai.AsyncOpenAI | None = None
 
-    async def respond(self, instructions: str, input: list[dict[str, Any]], tools: list[dict[str, Any]]) -> Reply:
+    async def respond(
+        self,
+        instructions: str,
+        input: list[dict[str, Any]],
+        tools: list[dict[str, Any]],
+        *,
+        max_output_tokens: int | None = None,
+    ) -> Reply:
         request: Any = {
             "model": self._model,
             "instructions": instructions,
@@ -60,11 +75,15 @@ class ResponsesModel:
             "parallel_tool_calls": True,
             "prompt_cache_key": self._session_id,
         }
+        if max_output_tokens:
+            request["max_output_tokens"] = max_output_tokens
         for pauses_left in range(LONG_PAUSES, -1, -1):
             try:
                 return self._reply(storable(json.loads(await self._create(request))))
             except openai.APIStatusError as fault:
                 pause = _retry_after(fault)
+                if _too_long(fault):
+                    raise ContextTooLong(f"The request is longer than {self._model} takes: {fault}") from fault
                 if fault.status_code not in (429, 503) or not pauses_left or not 0 < pause <= LONGEST_PAUSE:
                     raise Permanent(*self._explain(fault)) from fault
                 logger.warning("the model server asks for %.0f s", pause)
@@ -127,6 +146,12 @@ class ResponsesModel:
 def _count(usage: dict[str, Any] | None, name: str) -> int:
     """0 where a compatible server leaves it out."""
     return (usage or {}).get(name) or 0
+
+
+def _too_long(fault: openai.APIStatusError) -> bool:
+    """Only the code is typed, and compatible servers have none."""
+    words = ("context_length_exceeded", "context length", "context window", "context size")
+    return fault.status_code in (400, 413) and any(word in str(fault).lower() for word in words)
 
 
 def _retry_after(fault: openai.APIStatusError) -> float:
