@@ -79,7 +79,7 @@ class Masked(logging.Formatter):
         self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._secrets.mask(super().format(record))
+        return self._secrets.mask(super().format(record), found=True)
 
 
 def start() -> int:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from nightshift.models import ControlKind, Item, ItemsPage, NewItem
+from nightshift.models import ControlKind, Item, ItemKind, ItemsPage, NewItem
 from worker.client import ControlPlane
 from worker.masking import Secrets
 
@@ -43,7 +43,10 @@ class Log:
 
     async def append(self, *new: NewItem) -> list[Item]:
         """Store items, free of secrets; returns once they are durable."""
-        clean = [NewItem.model_validate(self._secrets.mask(item.model_dump())) for item in new]
+        clean = [
+            NewItem.model_validate(self._secrets.mask(item.model_dump(), found=item.kind is ItemKind.TOOL_OUTPUT))
+            for item in new
+        ]
         seqs = await self._plane.append(clean)
         now = datetime.now(UTC)
         stored = [Item(**item.model_dump(), seq=seqs[item.id], created_at=now) for item in clean]

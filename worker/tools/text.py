@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 LIMIT = 30_000
 """Characters."""
+WORD = 4000
+"""Characters that are looked through for a blank to cut at."""
 
 
 def cut(text: str, whole: str, limit: int = LIMIT) -> str:
@@ -13,7 +16,13 @@ def cut(text: str, whole: str, limit: int = LIMIT) -> str:
     if len(text) <= limit:
         return text
     half = limit // 2
-    return f"{text[:half]}\n\n[... {len(text) - limit} characters left out; {whole} ...]\n\n{text[-half:]}"
+    head, tail = half, len(text) - half
+    # Half a word might be half a secret, which nobody would recognise.
+    if word := re.search(r"\s\S*\Z", text[max(0, head - WORD) : head]):
+        head -= len(word[0])
+    if word := re.match(r"\S*\s", text[tail : tail + WORD]):
+        tail += len(word[0]) - 1
+    return f"{text[:head]}\n\n[... {tail - head} characters left out; {whole} ...]\n\n{text[tail:]}"
 
 
 def read(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Awaitable, Callable
@@ -98,4 +99,4 @@ class Workbench:
                 mark=self.item_id,
             )
         finally:
-            self.secrets.mask_file(output)
+            await asyncio.to_thread(self.secrets.mask_file, output)
