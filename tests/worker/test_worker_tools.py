@@ -138,7 +138,7 @@ async def test_a_long_and_odd_command(bench: Workbench) -> None:
 
 async def test_secrets_in_output_do_not_stay_in_the_file(bench: Workbench) -> None:
     output = await use(bench, "shell", command=f"echo {SECRET[:5]}''{SECRET[5:]}")
-    assert output.text.startswith("[secret removed]\n")
+    assert output.text.startswith("[secret removed]*")
     assert all(SECRET.encode() not in path.read_bytes() for path in bench.folder.rglob("*") if path.is_file())
 
 
