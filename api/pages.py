@@ -92,7 +92,7 @@ def pages_router(services: Callable[[], Services]) -> APIRouter:
             sessions=page.sessions,
             cursor=cursor,
             older=page.next_cursor,
-            models=sorted(here.prices),
+            models=sorted(here.prices.models),
             model=here.settings.model,
             account=_account(principal),
         )

@@ -17,6 +17,7 @@ from nightshift import telemetry
 from nightshift.errors import Forbidden, StaleGeneration, Unprocessable
 from nightshift.models import (
     Control,
+    Draft,
     GitHubToken,
     Item,
     ItemKind,
@@ -28,7 +29,7 @@ from nightshift.models import (
     Stream,
     WorkerConfig,
 )
-from nightshift.pricing import PriceTable
+from nightshift.pricing import PriceTable, price_steps
 from nightshift.settings import Settings
 
 router = APIRouter(prefix="/api/worker", tags=["worker"], dependencies=WORKER_SCHEME)
@@ -74,6 +75,7 @@ async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConf
         turn_seconds=settings.turn_seconds,
         context_window=settings.context_window or WorkerConfig.model_fields["context_window"].default,
         context_windows={} if settings.context_window else _windows(services.prices),
+        price_steps=price_steps(services.prices),
         heartbeat_seconds=_heartbeat(settings.deadlines.silence.total_seconds()),
     )
 
@@ -132,6 +134,12 @@ async def report_turn(report: NewReport, worker: Worker, services: ServicesDep, 
     return StoredReport(seq=stored.seq)
 
 
+@router.post("/drafts", status_code=204, summary="Show what the model is writing")
+async def show_draft(draft: Draft, worker: Worker, services: ServicesDep) -> None:
+    """Goes to whoever has the page open, and is kept nowhere."""
+    await services.live.draft(worker.session_id, draft)
+
+
 @router.post("/github-token", summary="Get a token for git and the GitHub API")
 async def get_github_token(wanted: TokenRequest, worker: Worker, services: ServicesDep) -> GitHubToken:
     return _github_token(services.settings, wanted.repository)
@@ -154,7 +162,8 @@ def _github_token(settings: Settings, repository: str | None) -> GitHubToken:
 
 
 def _windows(prices: PriceTable) -> dict[str, int]:
-    return {model: price.window for model, price in prices.items() if price.window}
+    found = {name: prices.find(name) for name in (*prices.models, *prices.deployments)}
+    return {name: price.window for name, price in found.items() if price and price.window}
 
 
 def _heartbeat(silence: float) -> float:

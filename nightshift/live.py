@@ -1,6 +1,7 @@
 """The live channel: Azure Web PubSub, or the embedded host's stand-in that speaks the same protocol.
 
-One group per session. It carries nothing but "this session is now at seq N".
+One group per session. It carries "this session is now at seq N", and what the model is writing: nothing that a
+listener could not do without.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 
 from azure.core.exceptions import AzureError
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
+
+from nightshift.models import Draft
 
 HUB = "nightshift"
 _log = logging.getLogger(__name__)
@@ -27,6 +30,9 @@ class NoLive:
     async def hint(self, session_id: str, seq: int) -> None:
         return None
 
+    async def draft(self, session_id: str, draft: Draft) -> None:
+        return None
+
     async def page_url(self, session_id: str) -> str | None:
         return None
 
@@ -38,14 +44,20 @@ class PubSubLive:
         self._client: Any = WebPubSubServiceClient.from_connection_string(connection_string, hub=HUB, retry_total=0)
 
     async def hint(self, session_id: str, seq: int) -> None:
-        message = json.dumps({"session": session_id, "seq": seq})
+        await self._tell(session_id, {"seq": seq})
+
+    async def draft(self, session_id: str, draft: Draft) -> None:
+        await self._tell(session_id, {"draft": draft.model_dump(mode="json")})
+
+    async def _tell(self, session_id: str, what: dict[str, Any]) -> None:
+        message = json.dumps({"session": session_id} | what)
         try:
             await asyncio.to_thread(
                 self._client.send_to_group, group(session_id), message, content_type="application/json"
             )
         except AzureError as error:
-            # Only a hint: listeners poll as well. Worth a line, not a failed request.
-            _log.warning("live hint for session %s was not delivered: %s", session_id, type(error).__name__)
+            # Nobody depends on it: listeners poll as well. Worth a line, not a failed request.
+            _log.warning("live message for session %s was not delivered: %s", session_id, type(error).__name__)
 
     async def page_url(self, session_id: str) -> str | None:
         token = await asyncio.to_thread(

@@ -205,9 +205,10 @@ class Log:
         return int(document.body["generation"]), datetime.fromisoformat(document.body["at"])
 
     async def record_usage(self, session_id: str, usage: Sequence[TurnUsage]) -> None:
-        """Usage is cumulative per (turn, model), so a repeat changes nothing and a late report never lowers it."""
+        """Usage is cumulative per (turn, model, above), so a repeat changes nothing and a late report never lowers
+        it."""
         for entry in usage:
-            id = f"usage:{entry.turn:012d}:{entry.model.replace('/', '|')}"
+            id = f"usage:{entry.turn:012d}:{entry.model.replace('/', '|')}" + (f"@{entry.above}" if entry.above else "")
             while True:
                 document = await self._store.read(session_id, id)
                 try:

@@ -21,6 +21,8 @@ Text = Annotated[str, Field(max_length=MAX_TEXT)]
 ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 type Effort = Literal["minimal", "low", "medium", "high", "xhigh"]
 """How long a model reasons before it answers, in the API's own words."""
+EFFORTS: tuple[Effort, ...] = ("minimal", "low", "medium", "high", "xhigh")
+"""Least first."""
 
 MAX_FILES = 20
 """Files of one message or one tool output."""
@@ -125,7 +127,8 @@ class NewItem(Model):
     final: bool = False
     """assistant_message only: this text ended the turn."""
     code: str | None = None
-    """notice only: a stable name of what happened, such as `machine_starting` or `start_failed`."""
+    """A stable name of what happened: a notice's, such as `machine_starting` or `start_failed`; `refusal` of an
+    assistant_message that is one."""
     level: Literal["info", "warning", "error"] = "info"
     effect: Effect | None = None
     files: list[FileRef] = Field(default=[], max_length=MAX_FILES)
@@ -178,11 +181,35 @@ class Tokens(Model):
     reasoning: int = Field(default=0, ge=0)
     calls: int = Field(default=0, ge=0)
 
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(**{name: getattr(self, name) + getattr(other, name) for name in Tokens.model_fields})
+
 
 class TurnUsage(Model):
     turn: int
     model: ModelName
+    above: int = Field(default=0, ge=0)
+    """Of calls with more input tokens than this, where the price table draws a line; 0: of all others."""
     tokens: Tokens
+
+
+type DraftKind = Literal["text", "reasoning", "tool", "wait"]
+"""wait: nothing is written, the model server is being waited for."""
+MAX_DRAFT = 4000
+
+
+class Draft(Model):
+    """What the model is writing right now: shown, never stored. Each holds the end of all there is, so that a lost
+    one is made up for by the next, and the item of the same id by all."""
+
+    turn: int
+    id: Id
+    """The item's that it will become."""
+    kind: DraftKind
+    offset: int = Field(default=0, ge=0)
+    """Characters left out before `text`."""
+    text: Annotated[str, Field(max_length=MAX_DRAFT)]
+    """Empty: take it away."""
 
 
 class ReportKind(StrEnum):
@@ -346,6 +373,8 @@ class WorkerConfig(Model):
     """Input tokens that a model takes which is not in `context_windows`."""
     context_windows: dict[str, int] = {}
     """By model."""
+    price_steps: list[int] = []
+    """Input tokens of a call above which some model's price is another: usage is counted apart at each."""
     heartbeat_seconds: float
 
 

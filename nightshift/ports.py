@@ -9,7 +9,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nightshift.models import MachineInfo, MachineSpec, MachineState
+from nightshift.models import Draft, MachineInfo, MachineSpec, MachineState
 
 Body = dict[str, Any]
 
@@ -129,6 +129,10 @@ class Live(Protocol):
     """Tells listeners that something is new. A hint may be lost: nobody's correctness hangs on it."""
 
     async def hint(self, session_id: str, seq: int) -> None: ...
+
+    async def draft(self, session_id: str, draft: Draft) -> None:
+        """What the model is writing right now."""
+        ...
 
     async def page_url(self, session_id: str) -> str | None:
         """A WebSocket URL with a short-lived token that opens this session's group only; None if there is none."""

@@ -42,7 +42,7 @@ def build(settings: Settings) -> Services:
         log=Log(store, blobs),
         machines=LocalMachines(settings.data_dir / "machines"),
         live=PubSubLive(settings.pubsub_connection) if settings.pubsub_connection else NoLive(),
-        prices=load_prices(settings.prices),
+        prices=load_prices(settings.prices, settings.deployments),
         access_tokens=AccessTokens(settings.entra) if settings.entra else None,
     )
 

@@ -120,6 +120,8 @@ class Settings:
     """None: process trees on this computer."""
     prices: Path | None = None
     """A TOML file laid over the built-in price table."""
+    deployments: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Which model each Azure deployment is of, where its name does not say: for the price."""
     deadlines: Deadlines = Deadlines()
 
     @property
@@ -163,6 +165,7 @@ class Settings:
             storage=_storage(environment),
             machines=_virtual_machines(environment),
             prices=Path(prices) if prices else None,
+            deployments=_deployments(environment),
             deadlines=_deadlines(environment),
         )
 
@@ -280,6 +283,13 @@ def _virtual_machines(environment: Mapping[str, str]) -> VirtualMachines | None:
         ssh_key=text("SSH_KEY"),
         arm_url=arm_url,
     )
+
+
+def _deployments(environment: Mapping[str, str]) -> dict[str, str]:
+    pairs = [each.strip() for each in environment.get(PREFIX + "DEPLOYMENTS", "").split(",") if each.strip()]
+    if wrong := [pair for pair in pairs if not re.fullmatch(r"[^=\s]+=[^=\s]+", pair)]:
+        raise Permanent(f"{PREFIX}DEPLOYMENTS has '{wrong[0]}'", "Give NAME=MODEL, separated by commas.")
+    return dict(pair.split("=") for pair in pairs)
 
 
 def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:

@@ -16,10 +16,11 @@ from nightshift.errors import StaleGeneration, Unauthorized
 from nightshift.models import ItemKind, MachineSpec, NewItem
 from worker import credentials, process
 from worker.client import ControlPlane
+from worker.drafts import Drafts
 from worker.log import Log
 from worker.loop import Agent
 from worker.masking import Secrets
-from worker.model import ResponsesModel
+from worker.model import ModelServer
 from worker.reports import Reports
 from worker.tools import OWN, Toolset, Workbench
 
@@ -45,14 +46,16 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
         tokens = credentials.Tokens(plane.github_token, secrets.add)
         url = f"{data.api_url.rstrip('/')}/sessions/{config.session_id}"
         bench = Workbench(config, folder, url, secrets, tokens, say).prepared()
-        model = ResponsesModel(config.endpoint, config.model, config.session_id)
+        model = ModelServer(config.endpoint, config.session_id, plane.file)
+        drafts = Drafts(plane.draft, secrets)
         reports = Reports(plane, log, config)
         await reports.started()
         logger.info("session %s, generation %d, model %s", config.session_id, config.generation, config.model)
         async with credentials.serve(tokens, config.github_host, bench.socket), asyncio.TaskGroup() as together:
             together.create_task(log.follow())
             together.create_task(reports.beat())
-            together.create_task(Agent(config, log, model, reports, Toolset(OWN), bench, folder).run())
+            together.create_task(drafts.run())
+            together.create_task(Agent(config, log, model, drafts, reports, Toolset(OWN), bench, folder).run())
     finally:
         await process.kill(process.TOOLS_MARK, str(folder))
         await plane.close()

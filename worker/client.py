@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 
 from nightshift.errors import Permanent, Retryable, StaleGeneration, Unauthorized
-from nightshift.models import GitHubToken, ItemsPage, NewItem, NewReport, WorkerConfig
+from nightshift.models import Draft, FileRef, GitHubToken, ItemsPage, NewItem, NewReport, WorkerConfig
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,14 @@ class ControlPlane:
         """One attempt; raises Retryable."""
         await self._send("POST", "reports", json=report.model_dump(mode="json"))
 
+    async def draft(self, draft: Draft) -> None:
+        """One attempt, and a short one; raises Retryable."""
+        await self._send("POST", "drafts", json=draft.model_dump(mode="json"), timeout=2)
+
+    async def file(self, file: FileRef) -> bytes:
+        """The content of one of the session's files. Raises Retryable after a few tries."""
+        return await patiently(lambda: self._ask("GET", f"files/{file.name}"), tries=5)
+
     async def github_token(self, repository: str) -> GitHubToken:
         """Raises Retryable after a few tries: somebody waits for the answer and can be told."""
         body = {"repository": repository}
@@ -60,13 +69,17 @@ class ControlPlane:
         return GitHubToken.model_validate(answer)
 
     async def _send(self, method: str, path: str, **options: Any) -> Any:
+        content = await self._ask(method, path, **options)
+        return json.loads(content) if content else None
+
+    async def _ask(self, method: str, path: str, **options: Any) -> bytes:
         try:
             response = await self._http.request(method, path, **options)
         except httpx.TransportError as fault:
             raise Retryable(f"{method} {path}: {type(fault).__name__} {fault}") from fault
         status = response.status_code
         if status < 400:
-            return response.json() if response.content else None
+            return response.content
         reason = f"{method} {path}: {status} {_detail(response)}"
         if status == 401:
             raise Unauthorized(reason)

@@ -18,6 +18,8 @@ class Envelope(BaseModel):
     model: str | None = None
     usage: Tokens | None = None
     """Of the whole model call; on the first item that it produced, on no other."""
+    above: int | None = None
+    """The line of the price table that this call's input was above, as it stood then."""
     through_seq: int | None = None
     """The newest user message that had been seen when this was written."""
 

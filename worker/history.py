@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nightshift.models import Item, ItemKind, ReportKind, Tokens, TurnUsage
+from nightshift.models import EFFORTS, Effort, Item, ItemKind, ReportKind, Tokens, TurnUsage
 from worker.envelope import Envelope
+from worker.model import images
+from worker.model.port import FAULT_CODES
 
 CLOSING = {
     "turn_failed": ReportKind.FAILED,
     "step_limit": ReportKind.FAILED,
     "turn_interrupted": ReportKind.INTERRUPTED,
+    **dict.fromkeys(FAULT_CODES, ReportKind.FAILED),
 }
 """Notices that end a turn as a final answer does."""
 EMPTY = "empty_response"
 """The notice that nudges a model which said nothing. It carries that call's usage."""
+CUT = "response_cut"
+"""The notice that has a model go on which was cut off at its length limit. It carries that call's usage if no text
+came."""
+NUDGES = (EMPTY, CUT)
+HARDER = re.compile(r"\bultrathink\b", re.IGNORECASE)
+"""In a message: think as hard as you can."""
 
 
 @dataclass(frozen=True)
@@ -70,20 +80,36 @@ def steps(items: Sequence[Item], turn: int) -> int:
 
 def usage(items: Sequence[Item], turn: int) -> list[TurnUsage]:
     """Cumulative tokens of this turn, over all restarts."""
-    totals: dict[str, Tokens] = {}
+    totals: dict[tuple[str, int], Tokens] = {}
     for item in items:
         envelope = Envelope.of(item)
         if item.turn == turn and envelope.usage and envelope.model:
-            totals[envelope.model] = _sum(totals.get(envelope.model, Tokens()), envelope.usage)
-    return [TurnUsage(turn=turn, model=model, tokens=tokens) for model, tokens in totals.items()]
+            key = envelope.model, envelope.above or 0
+            totals[key] = totals.get(key, Tokens()) + envelope.usage
+    return [TurnUsage(turn=turn, model=model, above=above, tokens=tokens) for (model, above), tokens in totals.items()]
 
 
-def empty_in_a_row(items: Sequence[Item], turn: int) -> int:
+def nudged_in_a_row(items: Sequence[Item], turn: int, code: str) -> int:
+    """How often in a row the model of this turn got this notice for an answer."""
     count = 0
     for item in items:
-        if item.turn == turn:
-            count = count + 1 if item.code == EMPTY else 0
+        if item.turn == turn and item.kind is not ItemKind.REASONING:
+            count = count + 1 if item.code == code else 0
     return count
+
+
+def chosen_model(items: Iterable[Item], otherwise: str) -> str:
+    """The newest that a user's message asked for, else the session's."""
+    return next((item.model for item in reversed(list(items)) if item.model), otherwise)
+
+
+def chosen_effort(items: Iterable[Item], turn: int, otherwise: Effort | None) -> Effort | None:
+    """The newest that a message of this turn asked for, else the session's."""
+    messages = [item for item in items if item.kind is ItemKind.USER_MESSAGE and item.seq >= turn]
+    if any(HARDER.search(message.text) for message in messages):
+        return EFFORTS[-1]
+    asked: list[Effort] = [message.effort for message in messages if message.effort]
+    return asked[-1] if asked else otherwise
 
 
 def model_input(items: Iterable[Item]) -> list[dict[str, Any]]:
@@ -100,13 +126,13 @@ def model_input(items: Iterable[Item]) -> list[dict[str, Any]]:
             unseen.append(item)
             continue
         if item.kind is ItemKind.TOOL_OUTPUT:
-            result.append({"type": "function_call_output", "call_id": item.call_id, "output": item.text})
+            result.append({"type": "function_call_output", "call_id": item.call_id, "output": _content(item)})
             continue
         envelope = Envelope.of(item)
         through = envelope.through_seq or 0
         result += [_user(message) for message in unseen if message.seq <= through]
         unseen = [message for message in unseen if message.seq > through]
-        if item.kind is ItemKind.NOTICE and (item.code in CLOSING or item.code == EMPTY):
+        if item.kind is ItemKind.NOTICE and (item.code in CLOSING or item.code in NUDGES):
             result.append({"role": "system", "content": f"[{item.code}] {item.text}"})
         elif item.kind is ItemKind.REASONING and envelope.output:
             reasoning.append(envelope)
@@ -128,8 +154,11 @@ def _closings(items: Sequence[Item]) -> Iterator[Closing]:
 
 
 def _user(item: Item) -> dict[str, Any]:
-    return {"role": "user", "content": item.text}
+    return {"role": "user", "content": _content(item)}
 
 
-def _sum(a: Tokens, b: Tokens) -> Tokens:
-    return Tokens(**{name: getattr(a, name) + getattr(b, name) for name in Tokens.model_fields})
+def _content(item: Item) -> str | list[dict[str, Any]]:
+    """Text, and what files go with it."""
+    if not item.files:
+        return item.text
+    return [{"type": "input_text", "text": item.text}, *map(images.part, item.files)]

@@ -8,13 +8,14 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Literal
 
-from nightshift.errors import NightshiftError, Permanent, UserError
-from nightshift.models import MAX_TEXT, Item, ItemKind, NewItem, WorkerConfig
+from nightshift.errors import ContextTooLong, NightshiftError, Permanent, UserError
+from nightshift.models import MAX_TEXT, Item, ItemKind, NewItem, WorkerConfig, new_id
 from worker import history, replies, tools
+from worker.drafts import Drafts
 from worker.envelope import Envelope
 from worker.log import Log
 from worker.masking import storable
-from worker.model import Model
+from worker.model import Model, ModelFault, Prompt
 from worker.prompt import system_prompt
 from worker.reports import Reports
 
@@ -24,6 +25,8 @@ RESTARTED = "interrupted by a restart; check before you repeat it"
 INTERRUPTED = "interrupted by the user"
 MOST_EMPTY = 2
 """Empty responses in a row that end a turn; the first is answered with a nudge."""
+MOST_CUT = 5
+"""Responses in a row that were cut off at their length limit before a turn ends."""
 
 
 class Ended(Exception):
@@ -41,6 +44,7 @@ class Agent:
         config: WorkerConfig,
         log: Log,
         model: Model,
+        drafts: Drafts,
         reports: Reports,
         toolset: tools.Toolset,
         bench: tools.Workbench,
@@ -49,6 +53,7 @@ class Agent:
         self._config = config
         self._log = log
         self._model = model
+        self._drafts = drafts
         self._reports = reports
         self._tools = toolset
         self._bench = bench
@@ -81,7 +86,7 @@ class Agent:
             raise
         except Permanent as fault:
             logger.error("turn %d: %s", turn, fault)
-            await self._close(turn, Ended("turn_failed", f"{fault}\n\n{fault.advice}".strip()))
+            await self._close(turn, Ended(_code(fault), f"{fault}\n\n{fault.advice}".strip()))
         except Exception as fault:
             logger.exception("turn %d", turn)
             reason = str(fault) if isinstance(fault, NightshiftError) else f"{type(fault).__name__}: {fault}"
@@ -99,19 +104,29 @@ class Agent:
         for call in items:
             if call.kind is ItemKind.TOOL_CALL:
                 await self._execute(call, turn)
-        if history.empty_in_a_row(self._log.items, turn) >= MOST_EMPTY:
+        if history.nudged_in_a_row(self._log.items, turn, history.EMPTY) >= MOST_EMPTY:
             raise Ended("turn_failed", "The model answered with nothing, twice. Send a message to try again.")
-        return any(item.final for item in items)
+        if history.nudged_in_a_row(self._log.items, turn, history.CUT) >= MOST_CUT:
+            raise Ended("turn_failed", f"The model's answers were too long, {MOST_CUT} times. Ask for less at once.")
+        return any(item.final or item.code in history.CLOSING for item in items)
 
     async def _query(self, turn: int) -> list[Item]:
         """Ask the model, and store what it says before anything is done with it."""
         conversation = self._log.items
         seen = history.newest_user(conversation)
         self._seen = max(self._seen, seen)
-        prompt = system_prompt(self._config, self._folder, conversation[0].created_at)
-        asked = self._model.respond(prompt, history.model_input(conversation), self._tools.schemas)
-        reply = await self._interruptible(asked, turn)
-        return await self._log.append(*replies.items(reply, turn, self._config.generation, seen))
+        prompt = Prompt(
+            id=new_id()[:16],
+            model=history.chosen_model(conversation, self._config.model),
+            instructions=system_prompt(self._config, self._folder, conversation[0].created_at),
+            input=history.model_input(conversation),
+            tools=self._tools.schemas,
+            effort=history.chosen_effort(conversation, turn, self._config.effort),
+        )
+        show = self._drafts.of(turn, replies.prefix(turn, prompt.id))
+        reply = await self._interruptible(self._model.respond(prompt, show), turn)
+        new = replies.items(reply, turn, self._config.generation, seen, self._config.price_steps)
+        return await self._log.append(*new)
 
     async def _execute(self, call: Item, turn: int) -> None:
         tool = self._tools.get(call.name)
@@ -183,3 +198,9 @@ class Agent:
             working.cancel()
             stop.cancel()
             await asyncio.wait({working, stop})
+
+
+def _code(fault: Permanent) -> str:
+    if isinstance(fault, ContextTooLong):
+        return "context_too_long"
+    return fault.code if isinstance(fault, ModelFault) else "turn_failed"

@@ -8,6 +8,7 @@ import pytest
 
 from api.app import create_api
 from nightshift.log import Log
+from nightshift.pricing import load_prices
 from nightshift.services import Services
 from nightshift.settings import Settings
 from nightshift.store.sqlite import SqliteStore
@@ -21,7 +22,9 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     database = tmp_path / "nightshift.db"
     store, hints, bells = SqliteStore(database), Hints(), Bells()
     settings = Settings(data_dir=tmp_path, local=True, signing_key="k" * 64, github_token="ghp_secret")
-    services = Services(settings=settings, store=store, log=Log(store), machines=NoMachines(), live=hints, prices={})
+    services = Services(
+        settings=settings, store=store, log=Log(store), machines=NoMachines(), live=hints, prices=load_prices()
+    )
     app = create_api(lambda: services)
     async with client(app, bells) as http:
         yield House(services, app, bells, hints, http, database)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.doorbell import Doorbell, current_doorbell
 from nightshift.keys import Scope as KeyScope
 from nightshift.keys import create_key
-from nightshift.models import MachineInfo, MachineSpec, MachineState, Phase, Power
+from nightshift.models import Draft, MachineInfo, MachineSpec, MachineState, Phase, Power
 from nightshift.services import Services
 from nightshift.tokens import WorkerIdentity, issue
 
@@ -43,9 +43,13 @@ class Hints:
     """A live channel that remembers its hints and has no page URL, as `NoLive`."""
 
     given: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
+    drafts: list[tuple[str, Draft]] = field(default_factory=list[tuple[str, Draft]])
 
     async def hint(self, session_id: str, seq: int) -> None:
         self.given.append((session_id, seq))
+
+    async def draft(self, session_id: str, draft: Draft) -> None:
+        self.drafts.append((session_id, draft))
 
     async def page_url(self, session_id: str) -> str | None:
         return None

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from nightshift.models import (
     Control,
     ControlKind,
+    Draft,
     GitHubToken,
     Item,
     ItemKind,
@@ -39,6 +40,10 @@ class ControlPlane:
         self.items: list[Item] = []
         self.controls: list[Control] = []
         self.reports: list[NewReport] = []
+        self.drafts: list[Draft] = []
+        self.draft_statuses: deque[int] = deque()
+        """Answers to the next drafts instead of taking them. 0: none at all."""
+        self.files: dict[str, bytes] = {}
         self.github_token = "github-token-of-the-tests"
         self.token_requests: list[str] = []
         self.statuses: deque[int] = deque()
@@ -68,6 +73,8 @@ class ControlPlane:
             Route("/api/worker/items", self._read),
             Route("/api/worker/items", self._append, methods=["POST"]),
             Route("/api/worker/reports", self._report, methods=["POST"]),
+            Route("/api/worker/drafts", self._draft, methods=["POST"]),
+            Route("/api/worker/files/{name}", self._file),
             Route("/api/worker/github-token", self._github_token, methods=["POST"]),
         ]
         self._server = _Server(
@@ -87,8 +94,8 @@ class ControlPlane:
 
     # What a test does and asks.
 
-    async def say(self, text: str) -> int:
-        return (await self._store(NewItem(kind=ItemKind.USER_MESSAGE, text=text))).seq
+    async def say(self, text: str, **fields: Any) -> int:
+        return (await self._store(NewItem(kind=ItemKind.USER_MESSAGE, text=text, **fields))).seq
 
     async def interrupt(self) -> None:
         async with self.change:
@@ -169,6 +176,24 @@ class ControlPlane:
                 self.reports.append(report)
             self.change.notify_all()
         return Response(status_code=202)
+
+    async def _draft(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        draft = Draft.model_validate(await request.json())
+        if self.draft_statuses:
+            if status := self.draft_statuses.popleft():
+                return _problem(status)
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+        async with self.change:
+            self.drafts.append(draft)
+            self.change.notify_all()
+        return Response(status_code=204)
+
+    async def _file(self, request: Request) -> Response:
+        content = self.files.get(request.path_params["name"])
+        return self._refused(request) or (_problem(404) if content is None else Response(content))
 
     async def _github_token(self, request: Request) -> Response:
         if refused := self._refused(request, write=True):

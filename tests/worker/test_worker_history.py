@@ -87,7 +87,7 @@ def test_usage_and_steps_are_counted_per_turn() -> None:
     (used,) = history.usage(story.items, first)
     assert used.tokens == Tokens(input=20, output=2, calls=2)
     assert history.steps(story.items, first) == 2
-    assert history.empty_in_a_row(story.items, second) == 1
+    assert history.nudged_in_a_row(story.items, second, history.EMPTY) == 1
     assert history.open_turn(story.items) == second
     closing = history.last_closing(story.items)
     assert closing == history.Closing(ReportKind.COMPLETED, first, first)

@@ -170,7 +170,7 @@ async def test_lasting_model_errors_fail_the_turn_not_the_worker(
     assert report.through_seq == turn
     assert "Scripted fault 400" in report.detail
     notice = plane.of(ItemKind.NOTICE)[0]
-    assert (notice.code, notice.level) == ("turn_failed", "error")
+    assert (notice.code, notice.level) == ("model_refused", "error")
     await plane.answered(await plane.say("!say two"))
     assert plane.finals() == ["two"]
 

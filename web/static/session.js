@@ -154,7 +154,8 @@
       };
       socket.onmessage = (event) => {
         attempt = 0;
-        if (JSON.parse(event.data).type === 'message') refresh();
+        const { type, data } = JSON.parse(event.data);
+        if (type === 'message' && !data.draft) refresh();
       };
       socket.onclose = () => {
         live = false;
