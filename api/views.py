@@ -91,6 +91,8 @@ class SessionView(Model):
     todo: list[Todo]
     pull_requests: list[PullRequest]
     usage: UsageTotal
+    budget_usd: float | None
+    """What it may cost; what it has cost is `usage.cost_usd`."""
     failure: Failure | None
     links: Links
     durable: dict[str, str] | None = None
