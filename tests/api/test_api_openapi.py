@@ -22,6 +22,7 @@ PATHS = {
     "/api/keys/{key_id}": {"delete"},
     "/api/worker/session": {"get"},
     "/api/worker/items": {"get", "post"},
+    "/api/worker/drafts": {"post"},
     "/api/worker/reports": {"post"},
     "/api/worker/github-token": {"post"},
 }

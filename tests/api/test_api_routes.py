@@ -33,6 +33,7 @@ NEEDS = {
     "GET /api/worker/session": "worker",
     "GET /api/worker/items": "worker",
     "POST /api/worker/items": "worker",
+    "POST /api/worker/drafts": "worker",
     "POST /api/worker/reports": "worker",
     "POST /api/worker/github-token": "worker",
 }
@@ -41,6 +42,7 @@ BODIES = {
     "POST /api/sessions/{session_id}/messages": {"text": "hi"},
     "POST /api/keys": {"scopes": ["write"]},
     "POST /api/worker/items": {"items": [{"kind": "assistant_message", "text": "hi"}]},
+    "POST /api/worker/drafts": {"turn": 1, "id": "d-1", "kind": "text", "text": "so"},
     "POST /api/worker/reports": {"kind": "progress", "generation": 1},
     "POST /api/worker/github-token": {},
 }
