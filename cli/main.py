@@ -19,10 +19,11 @@ from rich.table import Table
 
 from cli.client import DEFAULT_URL, ApiError, Client
 from cli.follow import Follower
-from nightshift.errors import Permanent, UserError
+from nightshift.errors import Permanent, Retryable, UserError
 from nightshift.keys import Scope, create_key, list_keys, revoke_key
 from nightshift.ports import Store
-from nightshift.store.sqlite import SqliteStore
+from nightshift.services import build
+from nightshift.settings import Settings
 
 console = Console()
 
@@ -154,7 +155,7 @@ def delete(session_id: str) -> None:
 
 @main.group()
 def keys() -> None:
-    """API keys of the server whose data is on this machine (NIGHTSHIFT_DATA_DIR, default ./var)."""
+    """API keys, in the store itself: of the server whose settings this environment has, or with none, of ./var."""
 
 
 @keys.command(name="create")
@@ -195,16 +196,17 @@ def revoke(key_id: str) -> None:
 
 def _on_store(work: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
     async def go() -> None:
-        store = SqliteStore(Path(os.environ.get("NIGHTSHIFT_DATA_DIR", "var")) / "nightshift.db")
+        # Keys are not signed with it, so whoever only makes some does not need the server's.
+        services = build(Settings.read({"NIGHTSHIFT_SIGNING_KEY": "-" * 32, **os.environ}))
         try:
-            await work(store)
+            await work(services.store)
         finally:
-            await store.close()
+            await services.close()
 
     try:
         asyncio.run(go())
-    except UserError as error:
-        raise click.ClickException(str(error)) from error
+    except (UserError, Permanent, Retryable) as error:
+        raise click.ClickException(_reason(error)) from error
 
 
 async def _follow(client: Client, session_id: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from embedded.host import Host
 from nightshift.models import Power
-from nightshift.services import build
+from nightshift.services import Services, services
 from nightshift.settings import Settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -47,25 +47,27 @@ def prepare_environment(port: int, data_dir: Path) -> None:
 
 @asynccontextmanager
 async def running(port: int) -> AsyncGenerator[Host]:
-    """The host, serving; afterwards no machine of this run is left."""
+    """The host, serving; afterwards no machine of this run is left on this computer, nor a connection of the app."""
     host = Host(REPOSITORY, port=port, hub=Settings.read().data_dir / "hub.db")
     await host.start()
     try:
         yield host
     finally:
         await host.stop()
-        await stop_machines()
+        try:
+            await stop_machines(services())
+        finally:
+            await services().close()
+            services.cache_clear()
 
 
-async def stop_machines() -> None:
+async def stop_machines(built: Services) -> None:
     """Deallocate every local machine: their sessions go on with the next message or the next `up`."""
-    built = build(Settings.read())
-    try:
-        for machine in await built.machines.list_all():
-            if machine.power is not Power.DEALLOCATED:
-                await built.machines.begin_deallocate(machine.session_id)
-    finally:
-        await built.store.close()
+    if built.settings.machines is not None:
+        return  # in Azure they are not this computer's, and may be another host's
+    for machine in await built.machines.list_all():
+        if machine.power is not Power.DEALLOCATED:
+            await built.machines.begin_deallocate(machine.session_id)
 
 
 async def serve(port: int) -> None:

@@ -6,13 +6,12 @@ listener could not do without.
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
 from typing import Any
 
+from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError
-from azure.messaging.webpubsubservice import WebPubSubServiceClient
+from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 
 from nightshift.models import Draft
 
@@ -36,12 +35,25 @@ class NoLive:
     async def page_url(self, session_id: str) -> str | None:
         return None
 
+    async def close(self) -> None:
+        return None
+
 
 class PubSubLive:
-    """`Live` on Web PubSub."""
+    """`Live` on Web PubSub. Page tokens join one session's group, and have no role: who has one can only listen."""
 
-    def __init__(self, connection_string: str) -> None:
-        self._client: Any = WebPubSubServiceClient.from_connection_string(connection_string, hub=HUB, retry_total=0)
+    def __init__(self, client: WebPubSubServiceClient) -> None:
+        self._client: Any = client  # its types are partly unknown
+
+    @classmethod
+    def by_key(cls, connection_string: str) -> PubSubLive:
+        """What the embedded host serves, and keys it itself."""
+        return cls(WebPubSubServiceClient.from_connection_string(connection_string, hub=HUB, retry_total=0))
+
+    @classmethod
+    def by_identity(cls, endpoint: str, credential: AsyncTokenCredential) -> PubSubLive:
+        """`endpoint` as https://NAME.webpubsub.azure.com. The credential stays the caller's to close."""
+        return cls(WebPubSubServiceClient(endpoint, HUB, credential, retry_total=0))
 
     async def hint(self, session_id: str, seq: int) -> None:
         await self._tell(session_id, {"seq": seq})
@@ -50,17 +62,20 @@ class PubSubLive:
         await self._tell(session_id, {"draft": draft.model_dump(mode="json")})
 
     async def _tell(self, session_id: str, what: dict[str, Any]) -> None:
-        message = json.dumps({"session": session_id} | what)
+        message = {"session": session_id} | what
         try:
-            await asyncio.to_thread(
-                self._client.send_to_group, group(session_id), message, content_type="application/json"
-            )
+            await self._client.send_to_group(group(session_id), message, content_type="application/json")
         except AzureError as error:
             # Nobody depends on it: listeners poll as well. Worth a line, not a failed request.
             _log.warning("live message for session %s was not delivered: %s", session_id, type(error).__name__)
 
     async def page_url(self, session_id: str) -> str | None:
-        token = await asyncio.to_thread(
-            self._client.get_client_access_token, groups=[group(session_id)], minutes_to_expire=60
-        )
+        try:
+            token = await self._client.get_client_access_token(groups=[group(session_id)], minutes_to_expire=60)
+        except AzureError as error:
+            _log.warning("no live channel for session %s: %s: %s", session_id, type(error).__name__, error)
+            return None  # as without a channel: the page polls
         return str(token["url"])
+
+    async def close(self) -> None:
+        await self._client.close()

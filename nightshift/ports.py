@@ -124,6 +124,8 @@ class Machines(Protocol):
 
     async def list_all(self) -> list[MachineInfo]: ...
 
+    async def close(self) -> None: ...
+
 
 class Live(Protocol):
     """Tells listeners that something is new. A hint may be lost: nobody's correctness hangs on it."""
@@ -137,3 +139,5 @@ class Live(Protocol):
     async def page_url(self, session_id: str) -> str | None:
         """A WebSocket URL with a short-lived token that opens this session's group only; None if there is none."""
         ...
+
+    async def close(self) -> None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -26,46 +27,75 @@ class Services:
 
     settings: Settings
     store: Store
+    blobs: Blobs
     log: Log
     machines: Machines
     live: Live
     prices: PriceTable
     access_tokens: AccessTokens | None = None
     """None: API keys only."""
+    identity: AsyncTokenCredential | None = None
+    """Who the app is in Azure; None where nothing of Azure is used."""
+
+    async def close(self) -> None:
+        """Every client, whatever becomes of the others; the identity last, which they ask."""
+        async with AsyncExitStack() as stack:
+            for client in (self.identity, self.store, self.blobs, self.machines, self.live):
+                if client is not None:
+                    stack.push_async_callback(client.close)
 
 
 def build(settings: Settings) -> Services:
-    store, blobs = _storage(settings)
+    in_azure = settings.storage or settings.machines or settings.pubsub_endpoint
+    identity = _identity() if in_azure else None
+    store, blobs = _storage(settings, identity)
     return Services(
         settings=settings,
         store=store,
+        blobs=blobs,
         log=Log(store, blobs),
-        machines=LocalMachines(settings.data_dir / "machines"),
-        live=PubSubLive(settings.pubsub_connection) if settings.pubsub_connection else NoLive(),
+        machines=_machines(settings, identity),
+        live=_live(settings, identity),
         prices=load_prices(settings.prices, settings.deployments),
         access_tokens=AccessTokens(settings.entra) if settings.entra else None,
+        identity=identity,
     )
 
 
-def _storage(settings: Settings) -> tuple[Store, Blobs]:
+# Azure's libraries are imported below, because on one machine nobody should wait for them.
+
+
+def _identity() -> AsyncTokenCredential:
+    """The app's managed identity (AZURE_CLIENT_ID says which) in Azure, a signed-in developer elsewhere."""
+    from azure.identity.aio import DefaultAzureCredential
+
+    return DefaultAzureCredential()
+
+
+def _storage(settings: Settings, identity: AsyncTokenCredential | None) -> tuple[Store, Blobs]:
     where = settings.storage
-    if where is None:
+    if where is None or identity is None:
         return SqliteStore(settings.data_dir / "nightshift.db"), FileBlobs(settings.data_dir / "blobs")
-    # Imported here, because on one machine nobody should wait for Azure's libraries.
     from nightshift.blobs.storage import StorageBlobs
     from nightshift.store.cosmos import CosmosStore
     from nightshift.store.longtexts import LongTexts
 
-    blobs = StorageBlobs(where.blobs_url, _identity())
-    return LongTexts(CosmosStore(where.cosmos_endpoint, _identity(), where.cosmos_database), blobs), blobs
+    blobs = StorageBlobs(where.blobs_url, identity)
+    return LongTexts(CosmosStore(where.cosmos_endpoint, identity, where.cosmos_database), blobs), blobs
 
 
-@lru_cache(maxsize=1)
-def _identity() -> AsyncTokenCredential:
-    """Who the app is in Azure: its managed identity there, a signed-in developer elsewhere."""
-    from azure.identity.aio import DefaultAzureCredential
+def _machines(settings: Settings, identity: AsyncTokenCredential | None) -> Machines:
+    if settings.machines is None:
+        return LocalMachines(settings.data_dir / "machines")
+    from nightshift.machines.azure import AzureMachines, connect
 
-    return DefaultAzureCredential()
+    return AzureMachines(settings.machines, connect(settings.machines, identity))
+
+
+def _live(settings: Settings, identity: AsyncTokenCredential | None) -> Live:
+    if settings.pubsub_endpoint and identity is not None:
+        return PubSubLive.by_identity(settings.pubsub_endpoint, identity)
+    return PubSubLive.by_key(settings.pubsub_connection) if settings.pubsub_connection else NoLive()
 
 
 @lru_cache(maxsize=1)

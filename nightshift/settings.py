@@ -114,6 +114,9 @@ class Settings:
     github_api_url: str = "https://api.github.com"
     github_token: str = field(default="", repr=False)
     pubsub_connection: str = field(default="", repr=False)
+    """Of the embedded host's live channel."""
+    pubsub_endpoint: str = ""
+    """Of Web PubSub, where the app's identity opens it."""
     storage: CloudStorage | None = None
     """None: SQLite and files in `data_dir`."""
     machines: VirtualMachines | None = None
@@ -162,6 +165,7 @@ class Settings:
             github_api_url=text("GITHUB_API_URL", cls.github_api_url).rstrip("/"),
             github_token=text("GITHUB_TOKEN"),
             pubsub_connection=text("WebPubSubConnectionString"),
+            pubsub_endpoint=_https(environment, PREFIX + "PUBSUB_ENDPOINT"),
             storage=_storage(environment),
             machines=_virtual_machines(environment),
             prices=Path(prices) if prices else None,
@@ -290,6 +294,14 @@ def _deployments(environment: Mapping[str, str]) -> dict[str, str]:
     if wrong := [pair for pair in pairs if not re.fullmatch(r"[^=\s]+=[^=\s]+", pair)]:
         raise Permanent(f"{PREFIX}DEPLOYMENTS has '{wrong[0]}'", "Give NAME=MODEL, separated by commas.")
     return dict(pair.split("=") for pair in pairs)
+
+
+def _https(environment: Mapping[str, str], name: str) -> str:
+    """'' if it is not set."""
+    url = environment.get(name, "").rstrip("/")
+    if url and not url.startswith("https://"):
+        raise Permanent(f"{name} is '{url}'", "Give an https URL: tokens of the app's identity go there.")
+    return url
 
 
 def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:

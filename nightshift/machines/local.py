@@ -63,6 +63,9 @@ class LocalMachines:
     async def list_all(self) -> list[MachineInfo]:
         return await asyncio.to_thread(self._list)
 
+    async def close(self) -> None:
+        return None
+
     # --- the same, blocking -----------------------------------------------------------------------------
 
     def _start(self, spec: MachineSpec) -> None:

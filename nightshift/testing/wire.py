@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http
 import json
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +34,7 @@ type Handler = Callable[[Request], Awaitable[Answer | None]]
 """None: the connection is cut without a word."""
 
 
-async def serve(handler: Handler, host: str, port: int) -> asyncio.Server:
+async def serve(handler: Handler, host: str, port: int, tls: ssl.SSLContext | None = None) -> asyncio.Server:
     async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while (request := await _read(reader)) is not None:
@@ -52,7 +53,7 @@ async def serve(handler: Handler, host: str, port: int) -> asyncio.Server:
         finally:
             writer.close()
 
-    return await asyncio.start_server(converse, host, port)
+    return await asyncio.start_server(converse, host, port, ssl=tls)
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:

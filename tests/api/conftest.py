@@ -7,11 +7,8 @@ from pathlib import Path
 import pytest
 
 from api.app import create_api
-from nightshift.log import Log
-from nightshift.pricing import load_prices
-from nightshift.services import Services
+from nightshift.services import Services, build
 from nightshift.settings import Settings
-from nightshift.store.sqlite import SqliteStore
 from tests.api.house import Bells, Hints, House, NoMachines, client
 from tests.api.issuer import Issuer, issuer
 
@@ -20,15 +17,13 @@ from tests.api.issuer import Issuer, issuer
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     """In local mode: the client is `local`, an admin, as long as it sends no key."""
     database = tmp_path / "nightshift.db"
-    store, hints, bells = SqliteStore(database), Hints(), Bells()
+    hints, bells = Hints(), Bells()
     settings = Settings(data_dir=tmp_path, local=True, signing_key="k" * 64, github_token="ghp_secret")
-    services = Services(
-        settings=settings, store=store, log=Log(store), machines=NoMachines(), live=hints, prices=load_prices()
-    )
+    services = replace(build(settings), machines=NoMachines(), live=hints)
     app = create_api(lambda: services)
     async with client(app, bells) as http:
         yield House(services, app, bells, hints, http, database)
-    await store.close()
+    await services.close()
 
 
 @pytest.fixture

@@ -54,6 +54,9 @@ class Hints:
     async def page_url(self, session_id: str) -> str | None:
         return None
 
+    async def close(self) -> None:
+        return None
+
 
 class NoMachines:
     """The API never touches a machine."""
@@ -72,6 +75,9 @@ class NoMachines:
 
     async def list_all(self) -> list[MachineInfo]:
         return []
+
+    async def close(self) -> None:
+        return None
 
 
 def with_doorbell(app: ASGIApp, doorbell: Doorbell) -> ASGIApp:

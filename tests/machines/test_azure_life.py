@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,14 +26,10 @@ from durabletask.internal import orchestrator_service_pb2 as pb
 import function_app
 from activities.janitor import tidy
 from nightshift.errors import NotFound, Permanent
-from nightshift.live import NoLive
-from nightshift.log import Log
 from nightshift.machines.azure import AzureMachines
 from nightshift.models import ControlKind, MachineSpec, MachineState, Phase, Power, ReportKind, Session
-from nightshift.pricing import load_prices
-from nightshift.services import Services
+from nightshift.services import Services, build
 from nightshift.settings import Deadlines, Settings
-from nightshift.store.sqlite import SqliteStore
 from nightshift.testing.arm import (
     CONFLICT,
     FORBIDDEN,
@@ -155,17 +152,17 @@ async def town(contract: Contract) -> AsyncGenerator[Town]:
     arm = Arm(Cloud(GROUP, now=lambda: clock.now, latency=8), contract)
     await arm.start()
     with TemporaryDirectory() as folder, clock.everywhere():
-        store = SqliteStore(Path(folder) / "store.db")
         deadlines = Deadlines(idle=timedelta(minutes=4), start=timedelta(minutes=2))
-        settings = Settings(signing_key="signs the tokens of workers that do not exist", deadlines=deadlines)
+        key = "signs the tokens of workers that do not exist"
+        settings = Settings(data_dir=Path(folder), signing_key=key, deadlines=deadlines)
         async with arm.client() as client:
             machines = AzureMachines(arm.settings(ssh_key="ssh-rsa AAAA"), client)
-            services = Services(settings, store, Log(store), machines, NoLive(), load_prices())
+            services = replace(build(settings), machines=machines)
             try:
                 with patch.object(function_app, "services", lambda: services):
                     yield Town(services, arm, clock)
             finally:
-                await store.close()
+                await services.close()
                 await arm.stop()
     assert arm.problems == []
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nightshift.emulators import servers
+from nightshift.testing.emulators import servers
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The contract of the `Blobs` port. Every adapter passes it; add yours to `BLOBS`.
 
-Blob Storage is Azurite here (emulators/). It checks audience, issuer and expiry of tokens, signature and expiry of
-URLs, ETag conditions and blocks; it does not check a token's signature or roles.
+Blob Storage is Azurite here (nightshift/testing/emulators). It checks audience, issuer and expiry of tokens, signature
+and expiry of URLs, ETag conditions and blocks; it does not check a token's signature or roles.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from nightshift.blobs.files import FileBlobs
 from nightshift.blobs.storage import StorageBlobs
 from nightshift.errors import NotFound, Permanent, Retryable, Unprocessable
 from nightshift.ports import Blob, Blobs
-from tests.nightshift.emulators.fresh import BLOBS, fresh_blobs, make_container
-from tests.nightshift.emulators.proxy import Proxy, proxied
-from tests.nightshift.emulators.servers import Identity
+from nightshift.testing.emulators.deployed import make_container
+from nightshift.testing.emulators.identity import Identity
+from tests.nightshift.fresh import BLOBS, fresh_blobs
+from tests.nightshift.proxy import Proxy, proxied
 
 PNG = "image/png"
 MEGABYTE = 1 << 20

@@ -2,7 +2,7 @@
 than one physical partition.
 
 The stand-in server has no TTL, 2 MB limit, throttling, consistency, token check, query plan or second partition.
-A gateway that answers as the service is documented to (emulators/gateway.py) takes its place here.
+A gateway that answers as the service is documented to (gateway.py) takes its place here.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 from nightshift.errors import Conflict, NightshiftError, Permanent, Retryable, TooLarge, Unprocessable, UserError
 from nightshift.ports import Document
 from nightshift.store.cosmos import CosmosStore, escape, unescape
-from tests.nightshift.emulators.fresh import make_database
-from tests.nightshift.emulators.gateway import Answer, Asked, Gateway, gateway
-from tests.nightshift.emulators.proxy import Proxy, proxied
-from tests.nightshift.emulators.servers import Identity
+from nightshift.testing.emulators.deployed import make_database
+from nightshift.testing.emulators.identity import Identity
+from tests.nightshift.gateway import Answer, Asked, Gateway, gateway
+from tests.nightshift.proxy import Proxy, proxied
 
 THROTTLED = Answer(429, {"code": "429", "message": "Request rate is large"}, {"x-ms-retry-after-ms": "120"})
 

@@ -27,7 +27,7 @@ from nightshift.models import (
     new_id,
 )
 from nightshift.store.sqlite import SqliteStore
-from tests.nightshift.emulators.fresh import fresh_store
+from tests.nightshift.fresh import fresh_store
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

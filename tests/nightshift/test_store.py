@@ -1,8 +1,8 @@
 """The contract of the `Store` port. Every adapter passes it; add yours to `STORES`.
 
-Cosmos DB is a stand-in here (emulators/). What it does not do: TTL (we use none), the 2 MB limit, transactional batch
-(unused), checks of tokens and consistency, more than one physical partition, throttling. test_cosmos.py checks what of
-that matters with a gateway that answers as Cosmos DB is documented to.
+Cosmos DB is a stand-in here (nightshift/testing/emulators). What it does not do: TTL (we use none), the 2 MB limit,
+transactional batch (unused), checks of tokens and consistency, more than one physical partition, throttling.
+test_cosmos.py checks what of that matters with a gateway that answers as Cosmos DB is documented to.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 
 from nightshift.errors import Conflict, PreconditionFailed, UserError
 from nightshift.ports import Store
-from tests.nightshift.emulators.fresh import STORES, fresh_store
+from tests.nightshift.fresh import STORES, fresh_store
 
 
 @pytest.fixture(params=STORES)

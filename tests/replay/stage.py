@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -20,8 +21,6 @@ from durabletask.internal import orchestrator_service_pb2 as pb
 import function_app
 from api.doorbell import ORCHESTRATION
 from nightshift.errors import Permanent, Retryable
-from nightshift.live import NoLive
-from nightshift.log import Log
 from nightshift.models import (
     ControlKind,
     Effect,
@@ -40,10 +39,8 @@ from nightshift.models import (
     Tokens,
     TurnUsage,
 )
-from nightshift.pricing import load_prices
-from nightshift.services import Services
+from nightshift.services import Services, build
 from nightshift.settings import Settings
-from nightshift.store.sqlite import SqliteStore
 from tests.replay.gate import orchestrate, run
 from tests.replay.hub import ID, TICK, Clock, Hub
 from tests.replay.recording import Recording
@@ -78,6 +75,9 @@ class Machines:
         self._call()
         if self.machine.power is not Power.ABSENT:
             self._become(Power.STOPPING)
+
+    async def close(self) -> None:
+        return None
 
     async def begin_delete(self, session_id: str) -> None:
         self._call()
@@ -208,9 +208,8 @@ class Stage:
 async def stage(story: str) -> AsyncGenerator[Stage]:
     clock, machines = Clock(), Machines()
     with TemporaryDirectory() as folder, clock.everywhere():
-        store = SqliteStore(Path(folder) / "store.db")
-        settings = Settings(signing_key="signs the tokens of workers that do not exist")
-        services = Services(settings, store, Log(store), machines, NoLive(), load_prices())
+        settings = Settings(data_dir=Path(folder), signing_key="signs the tokens of workers that do not exist")
+        services = replace(build(settings), machines=machines)
         with patch.object(function_app, "services", lambda: services):
             yield Stage(services, machines, clock, Recording(story, ID))
-        await store.close()
+        await services.close()

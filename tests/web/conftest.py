@@ -37,7 +37,7 @@ class Silence:
 async def services(tmp_path: Path) -> AsyncIterator[Services]:
     built = build(Settings(data_dir=tmp_path, signing_key="x" * 32, local=True))
     yield built
-    await built.store.close()
+    await built.close()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nightshift.store.cosmos import NOWHERE
-from tests.nightshift.emulators.servers import self_signed
+from nightshift.testing.emulators.identity import self_signed
 
 
 @dataclass

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
-import httpx
 import pytest
-from azure.storage.blob.aio import BlobServiceClient
 
 from nightshift.blobs.files import FileBlobs
 from nightshift.blobs.storage import StorageBlobs
 from nightshift.ports import Blobs, Store
-from nightshift.store.cosmos import CONTAINER, CosmosStore
+from nightshift.store.cosmos import CosmosStore
 from nightshift.store.longtexts import LongTexts
 from nightshift.store.sqlite import SqliteStore
-from tests.nightshift.emulators.servers import Identity
+from nightshift.testing.emulators.deployed import make_container, make_database
+from nightshift.testing.emulators.identity import Identity
 
 STORES = ["sqlite", "cosmos", "sqlite and files", "cosmos and azurite"]
 """The last two keep long texts in blobs."""
@@ -52,27 +49,3 @@ async def fresh_blobs(kind: str, request: pytest.FixtureRequest, folder: Path) -
         yield blobs
     finally:
         await blobs.close()
-
-
-async def make_database(url: str) -> str:
-    """What infra/ makes in Azure: a database with the one container, which indexes what queries use."""
-    name = f"test-{uuid4().hex}"
-    paths = [{"path": f"/{field}/?"} for field in ("pk", "key", "listed", "owned")]
-    container = {
-        "id": CONTAINER,
-        "partitionKey": {"paths": ["/pk"], "kind": "Hash", "version": 2},
-        "indexingPolicy": {"indexingMode": "consistent", "includedPaths": paths, "excludedPaths": [{"path": "/*"}]},
-    }
-    async with httpx.AsyncClient(base_url=url, verify=False) as http:
-        (await http.post("/dbs", json={"id": name})).raise_for_status()
-        (await http.post(f"/dbs/{name}/colls", json=container)).raise_for_status()
-    return name
-
-
-async def make_container(account_url: str) -> str:
-    """Its URL."""
-    name = f"test-{uuid4().hex}"
-    service: Any = BlobServiceClient(account_url, Identity())
-    async with service:
-        await service.create_container(name)
-    return f"{account_url}/{name}"

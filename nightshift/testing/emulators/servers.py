@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import re
 import shutil
-import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import aiohttp.connector
-import jwt
-from azure.core.credentials import AccessToken
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from nightshift.testing.emulators.identity import self_signed, trust
 
 HERE = Path(__file__).parent
 INSTALLED = Path(sys.prefix) / "emulators"
@@ -63,39 +52,11 @@ def azurite(modules: Path, folder: Path) -> Generator[tuple[str, Path]]:
     From now on this process trusts the certificate. Another one does with SSL_CERT_FILE in its environment.
     """
     certificate, key = self_signed(folder)
-    # Made when aiohttp was imported. A context of one's own has azure-core connect anew for every request.
-    trusted: ssl.SSLContext = vars(aiohttp.connector)["_SSL_CONTEXT_VERIFIED"]
-    trusted.load_verify_locations(certificate)
+    trust(certificate)
     options = ["--inMemoryPersistence", "--silent", "--skipApiVersionCheck", "--disableTelemetry", "--oauth", "basic"]
     options += ["--blobPort", "0", "--cert", certificate, "--key", key]
     with _running(modules / "azurite/dist/src/blob/main.js", *options) as url:
         yield f"{url}/devstoreaccount1", certificate
-
-
-class Identity:
-    """A managed identity's credential, as the SDKs ask for it: signs its own tokens, which no emulator checks."""
-
-    async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-        now = int(time.time())
-        claims = {
-            "aud": scopes[0].removesuffix("/.default"),
-            "iss": "https://sts.windows.net/11111111-1111-1111-1111-111111111111/",
-            "tid": "11111111-1111-1111-1111-111111111111",
-            "oid": "22222222-2222-2222-2222-222222222222",
-            "iat": now,
-            "nbf": now - 60,
-            "exp": now + 3600,
-        }
-        return AccessToken(jwt.encode(claims, "k" * 32), now + 3600)
-
-    async def close(self) -> None:
-        return None
-
-    async def __aenter__(self) -> Identity:
-        return self
-
-    async def __aexit__(self, exc_type: Any = None, exc_value: Any = None, traceback: Any = None) -> None:
-        return None
 
 
 @contextmanager
@@ -122,23 +83,3 @@ def _running(script: Path, *arguments: Path | str) -> Generator[str]:
                 rest.join()
         finally:
             process.terminate()
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    """(certificate, key) for 127.0.0.1, as PEM files."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "certificate.pem", folder / "key.pem"
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
