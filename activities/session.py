@@ -97,8 +97,10 @@ def _by_sort(item: Item) -> dict[str, Effect]:
 async def project(services: Services, state: State) -> None:
     """Write what the state shows into the session document and tell the listeners."""
     log, session_id = services.log, state.session_id
-    shown = {"phase", "stage", "generation", "turns", "last_message_seq", "answered_seq"}
-    changes = state.model_dump(include=shown | {"title", "todo", "pull_requests", "usage", "budget_usd", "failure"})
+    clock = {"phase", "stage", "since", "deadline", "machine_since", "generation"}
+    counters = {"turns", "item_seq", "last_message_seq", "answered_seq"}
+    told = {"title", "todo", "pull_requests", "usage", "budget_usd", "failure"}
+    changes = state.model_dump(include=clock | counters | told)
     try:
         before = await log.session(session_id)
         after = await log.project(session_id, state.revision, changes)

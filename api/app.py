@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from api import health, keys, pages, sessions, worker
+from api import health, keys, pages, preferences, sessions, worker
 from api.limits import BodyLimit, PrivateAnswers
 from api.problems import MEDIA_TYPE, Problem, UnexpectedErrors, add_problem_handlers
 from nightshift import __version__
@@ -18,6 +19,7 @@ from nightshift.services import Services
 _TAGS = [
     {"name": "sessions", "description": "Begin, look at, talk to and steer sessions."},
     {"name": "keys", "description": "API keys for programs of yours."},
+    {"name": "preferences", "description": "What each person keeps between visits."},
     {"name": "worker", "description": "What the agent on a session's machine uses."},
     {"name": "health", "description": "For load balancers and monitors."},
 ]
@@ -38,11 +40,11 @@ def create_api(services: Callable[[], Services]) -> FastAPI:
     app.state.services = services
     app.add_middleware(BodyLimit)
     app.add_middleware(UnexpectedErrors)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # neither host does it; a chat is 10:1
     app.add_middleware(PrivateAnswers)  # added last, so outermost: its headers are on refusals as well
     add_problem_handlers(app)
-    for router in (health.router, sessions.router, keys.router, worker.router):
+    for router in (health.router, sessions.router, keys.router, preferences.router, worker.router, pages.router):
         app.include_router(router)
-    app.include_router(pages.pages_router(services))
     app.openapi = lambda: _openapi(app)
     return app
 

@@ -94,9 +94,9 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     if error.status_code == 404:
         detail = f"There is nothing at {request.url.path}"
         if wants_page(request) and not request.url.path.startswith("/api/"):
-            from api.pages import error_page  # the pages need the problems, so these cannot need them before
+            from api.pages.route import error_page  # the pages need the problems, so these cannot need them before
 
-            return error_page(NotFound(detail))
+            return error_page(request, NotFound(detail))
     elif error.status_code == 405:
         detail = f"{request.method} is not possible at {request.url.path}"
     return problem(error.status_code, detail, headers=error.headers)

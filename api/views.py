@@ -82,8 +82,14 @@ class SessionView(Model):
     effort: Effort | None
     phase: Phase
     stage: str
+    since: datetime | None
+    """When it came to this phase."""
+    deadline: datetime | None
+    """When this phase is over, whatever happens."""
+    machine_since: datetime | None
     generation: int
     turns: int
+    item_seq: int
     created_at: datetime
     updated_at: datetime
     last_message_seq: int

@@ -281,8 +281,16 @@ class Session(Model):
     """Grows with each projection, so that a late repeat never overwrites a newer one."""
     phase: Phase = Phase.STARTING
     stage: str = "queued"
+    since: datetime | None = None
+    """When it came to this phase."""
+    deadline: datetime | None = None
+    """When this phase is over, whatever happens."""
+    machine_since: datetime | None = None
+    """When its machine was started last."""
     generation: int = 0
     turns: int = 0
+    item_seq: int = 0
+    """The newest item when this was written."""
     last_message_seq: int = 0
     answered_seq: int = 0
     title: str | None = None

@@ -18,6 +18,8 @@ PATHS = {
     "/api/sessions/{session_id}/stop": {"post"},
     "/api/sessions/{session_id}/resume": {"post"},
     "/api/sessions/{session_id}/live": {"get"},
+    "/api/sessions/{session_id}/read": {"put"},
+    "/api/preferences": {"get", "put"},
     "/api/keys": {"get", "post"},
     "/api/keys/{key_id}": {"delete"},
     "/api/worker/session": {"get"},

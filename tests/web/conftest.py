@@ -12,7 +12,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.app import create_api
 from api.doorbell import current_doorbell
-from api.pages import pages_router
 from nightshift.log import utc_now
 from nightshift.models import Item, ItemKind, NewItem, Session, SessionRequest
 from nightshift.services import Services, build
@@ -43,8 +42,6 @@ async def services(tmp_path: Path) -> AsyncIterator[Services]:
 @pytest.fixture
 def app(services: Services) -> ASGIApp:
     api = create_api(lambda: services)
-    if not any(getattr(route, "path", "") == "/static/{name}" for route in api.routes):
-        api.include_router(pages_router(lambda: services))
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         current_doorbell.set(Silence())

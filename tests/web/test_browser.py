@@ -120,17 +120,17 @@ async def test_a_message_whose_answer_is_lost_is_restored_and_posted_once(
 async def test_a_new_session_is_begun_from_the_list_and_can_be_deleted(page: Any, url: str, services: Services) -> None:
     await page.goto(url)
     await page.get_by_label("What should be done?").fill("Write a haiku")
-    await page.get_by_label("Repository").fill("octo/demo")
+    await page.get_by_label("Repository", exact=True).fill("octo/demo")
     await page.get_by_role("button", name="Start session").click()
     await page.wait_for_url("**/sessions/s-*")
     await page.locator(".bubble", has_text="Write a haiku").wait_for()
     [session], _ = await services.log.sessions(10)
     assert session.request.repository == "octo/demo"
 
-    await page.get_by_role("button", name="Delete").click()
+    await page.get_by_role("button", name="Delete", exact=True).click()
     await page.get_by_role("button", name="Keep it").click()
     assert await services.log.controls(session.id) == []
-    await page.get_by_role("button", name="Delete").click()
+    await page.get_by_role("button", name="Delete", exact=True).click()
     await page.get_by_role("button", name="Delete session").click()
     await page.wait_for_url(f"{url}/")
     assert [control.kind for control in await services.log.controls(session.id)] == ["delete"]
@@ -209,5 +209,5 @@ async def test_hostile_items_run_nothing(page: Any, url: str, new_session: NewSe
     await say(ItemKind.NOTICE, attack)
     await page.locator("#item-7").wait_for()
     await page.goto(url)
-    await page.get_by_role("link", name=attack).wait_for()
+    await page.get_by_role("link", name=attack, exact=True).wait_for()
     assert await page.evaluate("window.pwned") is None

@@ -7,7 +7,10 @@ import re
 import pytest
 from httpx import AsyncClient
 
-from api.pages import ITEMS, SESSIONS, assets, cost, short
+from api.pages.assets import assets
+from api.pages.items import ITEMS
+from api.pages.sessions import SESSIONS
+from api.pages.templates import cost, short
 from nightshift.models import ItemKind, PullRequest, Tokens, UsageTotal
 from nightshift.services import Services
 from tests.web.conftest import NewSession, Say
@@ -17,6 +20,11 @@ SCRIPT = "<script>alert(1)</script>"
 
 def seqs(html: str) -> list[int]:
     return [int(seq) for seq in re.findall(r'data-seq="(\d+)"', html)]
+
+
+def listed(html: str) -> str:
+    """The page without its rail, which has the newest sessions whatever the page is about."""
+    return html[html.index("<main") :]
 
 
 async def test_an_empty_list_tells_what_to_do(client: AsyncClient) -> None:
@@ -38,23 +46,23 @@ async def test_pages_allow_no_inline_code(client: AsyncClient, new_session: NewS
 async def test_the_list_pages_through_all_sessions(client: AsyncClient, new_session: NewSession) -> None:
     for number in range(SESSIONS + 1):
         await new_session(f"s-{number}", f"Task {number}")
-    first = (await client.get("/")).text
+    first = listed((await client.get("/sessions")).text)
     assert f"Task {SESSIONS}" in first
     assert ">Task 0<" not in first
-    older = re.search(r'href="(/\?cursor=[^"]+)"', first)
+    older = re.search(r'href="(/sessions\?cursor=[^"]+)"', first)
     assert older
-    assert ">Task 0<" in (await client.get(older[1])).text
+    assert ">Task 0<" in listed((await client.get(older[1])).text)
 
 
 async def test_a_made_up_cursor_gets_a_page_that_says_so(client: AsyncClient) -> None:
-    answer = await client.get("/", params={"cursor": "nonsense"})
+    answer = await client.get("/sessions", params={"cursor": "nonsense"})
     assert answer.status_code == 400
-    assert "All sessions" in answer.text
+    assert "To the first page" in answer.text
 
 
 async def test_the_list_as_a_fragment(client: AsyncClient, new_session: NewSession) -> None:
     await new_session(message="Mend it")
-    answer = await client.get("/", params={"fragment": True})
+    answer = await client.get("/sessions", params={"fragment": True})
     assert "Mend it" in answer.text
     assert "<html" not in answer.text
 
@@ -78,7 +86,7 @@ async def test_hostile_text_is_harmless_everywhere(client: AsyncClient, new_sess
         assert "<script>" not in text
         assert 'href="javascript' not in text
     fragment = (await client.get("/sessions/s-1/fragment")).json()
-    assert "<script>" not in fragment["html"] + fragment["header_html"]
+    assert "<script>" not in "".join(fragment[name] for name in ("html", "head_html", "panel_html"))
 
 
 async def test_the_header_shows_money_and_never_zero_for_unpriced(client: AsyncClient, new_session: NewSession) -> None:
@@ -87,7 +95,7 @@ async def test_the_header_shows_money_and_never_zero_for_unpriced(client: AsyncC
     )
     await new_session(usage=usage.model_dump(), generation=2)
     text = (await client.get("/sessions/s-1")).text
-    for part in ("1.5k tokens", "75% cached", "unpriced", "mystery-1", "machine 2"):
+    for part in ('<dd title="250">250</dd>', "75%", "unpriced", "mystery-1", "start 2"):
         assert part in text
 
 
@@ -126,7 +134,7 @@ async def test_the_newest_items_come_first_and_older_ones_on_demand(
     assert (older["first_seq"], older["more"]) == (1, False)
 
 
-@pytest.mark.parametrize("path", ["/sessions/nope", "/static/nope.js"])
+@pytest.mark.parametrize("path", ["/sessions/nope", "/static/0/nope.js"])
 async def test_a_browser_that_went_astray_gets_a_page(client: AsyncClient, path: str) -> None:
     answer = await client.get(path)
     assert answer.status_code == 404
@@ -150,24 +158,42 @@ async def test_a_stranger_gets_no_page(client: AsyncClient, new_session: NewSess
 
 async def test_static_files_are_cached_by_version(client: AsyncClient) -> None:
     page = (await client.get("/")).text
-    links = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
-    assert len(links) == 4
+    links = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page))
+    assert len(links) > 4
     for link in links:
         assert "immutable" in (await client.get(link)).headers["cache-control"]
-    answer = await client.get("/static/app.css")
+    answer = await client.get("/static/of-an-earlier-deployment/app.css")
     assert answer.headers["cache-control"] == "no-cache"
     assert answer.headers["content-type"] == "text/css; charset=utf-8"
-    again = await client.get("/static/app.css", headers={"If-None-Match": answer.headers["etag"]})
+    again = await client.get("/static/0/app.css", headers={"If-None-Match": answer.headers["etag"]})
     assert again.status_code == 304
+
+
+async def test_every_module_that_is_imported_is_there_and_fetched_at_once(
+    client: AsyncClient, new_session: NewSession
+) -> None:
+    """Without a preload a browser would find the modules one round trip after the other."""
+    await new_session()
+    for path in ("/", "/sessions", "/sessions/s-1"):
+        page = (await client.get(path)).text
+        preloaded = set(re.findall(r'modulepreload" href="/static/\w+/([^"]+)"', page))
+        wanted = set(re.findall(r'src="/static/\w+/([^"]+)"', page))
+        while more := {name for each in wanted for name in imports(each)} - wanted:
+            wanted |= more
+        assert wanted == preloaded, path
+
+
+def imports(module: str) -> list[str]:
+    return re.findall(r"from '\./([^']+)'", assets()[module].content.decode())
 
 
 @pytest.mark.parametrize("name", ["../templates/base.html", "..%2Ftemplates%2Fbase.html", "%2e%2e/api.py", "."])
 async def test_static_files_are_those_of_the_folder_only(client: AsyncClient, name: str) -> None:
-    assert (await client.get(f"/static/{name}")).status_code == 404
+    assert (await client.get(f"/static/0/{name}")).status_code == 404
 
 
-def test_the_chats_javascript_is_small() -> None:
-    assert len(assets()["session.js"].content) + len(assets()["common.js"].content) < 15_000
+def test_all_scripts_together_are_small() -> None:
+    assert sum(len(asset.content) for name, asset in assets().items() if name.endswith(".js")) < 40_000
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
-from nightshift.models import Item, ItemKind
-from nightshift.rendering import MAX_MARKDOWN, MAX_SHOWN, markdown, preformatted, rows, web_url
-
-
-def item(seq: int, kind: ItemKind, text: str = "", **fields: Any) -> Item:
-    return Item(seq=seq, kind=kind, text=text, created_at=datetime.now(UTC), **fields)
-
-
-def call(seq: int, arguments: str, name: str = "shell", call_id: str = "c") -> Item:
-    return item(seq, ItemKind.TOOL_CALL, name=name, arguments=arguments, call_id=call_id)
-
+from nightshift.rendering import MAX_MARKDOWN, MAX_SHOWN, left_out, markdown, preformatted, web_url
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -77,9 +65,11 @@ def test_code_is_coloured_and_an_unknown_language_is_not() -> None:
 
 
 def test_tool_output_is_escaped_and_cut() -> None:
-    html = preformatted("<script>alert(1)</script>" + "x" * MAX_SHOWN)
+    text = "<script>alert(1)</script>" + "x" * MAX_SHOWN
+    html = preformatted(text)
     assert "<script" not in html
-    assert "Cut here: 25 more characters." in html
+    assert html.count("x") == MAX_SHOWN - 25
+    assert left_out(text) == 25
 
 
 def test_a_diff_is_coloured_and_escaped() -> None:
@@ -91,43 +81,3 @@ def test_a_diff_is_coloured_and_escaped() -> None:
 @pytest.mark.parametrize("url", ["javascript:alert(1)", " javascript:x", "data:text/html,x", "//a.example", ""])
 def test_only_web_urls_are_linked(url: str) -> None:
     assert web_url(url) is None
-
-
-def test_a_call_and_its_output_are_one_row() -> None:
-    output = item(3, ItemKind.TOOL_OUTPUT, "done", call_id="c")
-    running, merged = rows([call(1, "{}")]), rows([call(1, "{}"), item(2, ItemKind.NOTICE, "n"), output])
-    assert running[0].state == "running"
-    assert [(row.item.seq, row.state) for row in merged] == [(1, "ok"), (2, "running")]
-    assert merged[0].output is output
-
-
-def test_a_call_id_used_again_takes_its_own_output() -> None:
-    pair = [call(1, "{}"), item(2, ItemKind.TOOL_OUTPUT, "one", call_id="c")]
-    again = [call(3, "{}"), item(4, ItemKind.TOOL_OUTPUT, "two", call_id="c", is_error=True)]
-    assert [(row.output and row.output.text, row.state) for row in rows(pair + again)] == [
-        ("one", "ok"),
-        ("two", "error"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        ('{"command": "git  push\\n--force"}', "git push --force"),
-        ('{"timeout_seconds": 3, "command": "ls"}', "ls"),
-        ('{"argv": ["a b", "c"]}', "'a b' c"),
-        ('{"number": 7}', "7"),
-        ("{}", ""),
-        ("not json", "not json"),
-        ("[1]", "[1]"),
-        ('{"command": "' + "x" * 500 + '"}', "x" * 139 + "…"),
-    ],
-)
-def test_a_calls_line(arguments: str, line: str) -> None:
-    assert rows([call(1, arguments)])[0].line == line
-
-
-def test_a_calls_input_reads_as_text() -> None:
-    row = rows([call(1, '{"path": "a.py", "text": "one\\ntwo", "more": null}')])[0]
-    assert row.input == "path: a.py\ntext:\none\ntwo"
-    assert rows([call(1, '{"command": "a\\nb"}')])[0].input == "a\nb"

@@ -1,248 +1,130 @@
-// The chat: follows the log by hints of the live channel and by polling, sends messages, acts on the session.
-'use strict';
+// A session's page: wires the conversation, the composer, the panel and the buttons.
+import { composer } from './composer.js';
+import { request } from './http.js';
+import { follow } from './live.js';
+import { fetchNew, lastSeq, toBottom } from './log.js';
+import { replace, setTitle, showProblem } from './page.js';
+import { t, tick } from './words.js';
 
-(() => {
-  const { request, once, showTimes, showProblem, sendOnKey, grow } = window.nightshift;
-  const main = document.getElementById('main');
-  const header = document.getElementById('header');
-  const log = document.getElementById('log');
-  const older = document.getElementById('older');
-  const latest = document.getElementById('latest');
-  const form = document.getElementById('composer');
-  const area = form.elements.text;
-  const dialog = document.getElementById('delete');
-  const connection = document.getElementById('connection');
-  const page = `/sessions/${encodeURIComponent(main.dataset.session)}`;
-  const api = `/api${page}`;
-  const post = once();
-  const fit = grow(area);
-  const scroller = document.scrollingElement;
+const main = document.getElementById('main');
+const log = document.getElementById('log');
+const head = document.getElementById('head');
+const panel = document.getElementById('now');
+const dialog = document.getElementById('delete');
+const draft = document.getElementById('draft');
+const connection = document.getElementById('connection');
+const form = document.getElementById('composer');
+const api = `/api/sessions/${encodeURIComponent(main.dataset.session)}`;
 
-  let first = Number(main.dataset.first);
-  let last = Number(main.dataset.last);
-  let shownHeader = null;
-  let gone = false;
+// --- what is so now ------------------------------------------------------------------------------------------
 
-  // --- the log ------------------------------------------------------------------------------------------
+const shown = new Map();
+let seen = Number(main.dataset.seen);
 
-  /** Puts rows where their seq belongs. A row that is there already is replaced, or left alone; never doubled. */
-  function place(html, replace) {
-    const template = document.createElement('template');
-    template.innerHTML = html;
-    showTimes(template.content);
-    let added = 0;
-    for (const row of [...template.content.children]) {
-      const old = document.getElementById(row.id);
-      if (old && replace) {
-        swap(old, row);
-      } else if (!old) {
-        let before = log.lastElementChild;
-        while (before && Number(before.dataset.seq) > Number(row.dataset.seq)) before = before.previousElementSibling;
-        if (before) before.after(row);
-        else log.prepend(row);
-        added += 1;
-      }
-    }
-    return added;
+function show(element, html) {
+  if (shown.get(element) === html) return;
+  shown.set(element, html);
+  replace(element, html);
+}
+
+async function refresh() {
+  const found = await fetchNew();
+  show(head, found.head_html);
+  show(panel, found.panel_html);
+  tick();
+  setTitle(`${found.title} · Nightshift`);
+  if (found.html.includes('assistant_message')) showDraft('');
+  main.dataset.phase = found.phase;
+  for (const button of document.querySelectorAll('[data-phases]')) {
+    button.hidden = !button.dataset.phases.split(' ').includes(found.phase);
   }
+  noteRead();
+  return found;
+}
 
-  function swap(old, row) {
-    const was = old.querySelector('details');
-    const is = row.querySelector('details');
-    if (was && is) is.open = was.open;
-    const focused = old.contains(document.activeElement);
-    old.replaceWith(row);
-    if (focused) is?.querySelector('summary').focus();
+function noteRead() {
+  if (document.hidden || lastSeq() <= seen) return;
+  seen = lastSeq();
+  request('PUT', `${api}/read`, { seq: seen }).catch(() => { seen = 0; });
+}
+
+function showDraft(text) {
+  const atBottom = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
+  draft.hidden = !text;
+  draft.textContent = text;
+  if (text && atBottom) toBottom();
+}
+
+const look = follow(api, {
+  refresh,
+  onDraft: (text) => showDraft(String(text)),
+  isMoving: () => ['starting', 'stopping', 'deleting'].includes(main.dataset.phase),
+  onState(state, error) {
+    connection.textContent = { ok: '', gone: t('gone'), lost: error?.status ? error.message : t('lost') }[state];
+  },
+});
+
+// --- what people do ------------------------------------------------------------------------------------------
+
+const writing = composer(form, {
+  key: main.dataset.session,
+  upload: (file) => request('PUT', `${api}/files?filename=${encodeURIComponent(file.name)}`, file, { 'Content-Type': file.type || 'application/octet-stream' }),
+  async send(post, body) {
+    await post(`${api}/messages`, body);
+    toBottom();
+    look();
+  },
+});
+
+async function attempt(act) {
+  showProblem('');
+  try {
+    await act();
+  } catch (error) {
+    showProblem(error.message);
   }
+}
 
-  const atBottom = () => innerHeight + scroller.scrollTop >= scroller.scrollHeight - 60;
-
-  function toBottom() {
-    scroller.scrollTop = scroller.scrollHeight;
-    latest.hidden = true;
+const act = (name) => attempt(async () => {
+  if (name === 'delete') {
+    await request('DELETE', api);
+    location.assign('/');
+  } else {
+    await request('POST', `${api}/${name}`);
+    look();
   }
+});
 
-  function showHeader(fragment) {
-    if (fragment.header_html !== shownHeader) {
-      const open = document.getElementById('todo')?.open;
-      const focused = document.activeElement?.closest?.('#todo');
-      header.innerHTML = shownHeader = fragment.header_html;
-      const todo = document.getElementById('todo');
-      if (todo && open) todo.open = true;
-      if (todo && focused) todo.querySelector('summary').focus();
-    }
-    document.title = `${fragment.title} · Nightshift`;
-    if (main.dataset.phase !== fragment.phase) {
-      main.dataset.phase = fragment.phase;
-      for (const button of document.querySelectorAll('[data-action]')) {
-        button.hidden = !button.dataset.phases.split(' ').includes(fragment.phase);
-      }
-    }
-  }
+document.addEventListener('click', (event) => {
+  const name = event.target.closest('[data-action]')?.dataset.action;
+  if (name === 'delete') dialog.showModal();
+  else if (name) act(name);
+});
 
-  async function fetchNew() {
-    const fragment = await request('GET', `${page}/fragment?after=${last}`);
-    const follow = atBottom();
-    const added = place(fragment.html, true);
-    last = Math.max(last, fragment.last_seq);
-    showHeader(fragment);
-    if (follow) toBottom();
-    else if (added) latest.hidden = false;
-    return fragment.more;
-  }
+dialog.addEventListener('close', () => {
+  if (dialog.returnValue === 'delete') act('delete');
+  dialog.returnValue = '';
+});
 
-  let fetching = false;
-  let again = false;
-
-  /** Whoever asks while a fetch is under way gets one more after it: it may have missed what they know of. */
-  async function refresh() {
-    again = true;
-    if (fetching || gone) return;
-    fetching = true;
-    try {
-      while (again && !gone) {
-        again = false;
-        if (await fetchNew()) again = true;
-      }
-      connection.textContent = '';
-    } catch (error) {
-      gone = error.status === 404;
-      connection.textContent = gone ? '· This session was deleted' : error.status ? `· ${error.message}` : '· Connection lost, trying again';
-    } finally {
-      fetching = false;
-    }
-  }
-
-  older.addEventListener('click', async () => {
-    older.disabled = true;
-    try {
-      const fragment = await request('GET', `${page}/fragment?before=${first}`);
-      const fromEnd = scroller.scrollHeight - scroller.scrollTop;
-      log.setAttribute('aria-live', 'off'); // two hundred old items are no news
-      place(fragment.html, false);
-      first = fragment.first_seq;
-      older.hidden = !fragment.more;
-      scroller.scrollTop = scroller.scrollHeight - fromEnd;
-      setTimeout(() => log.setAttribute('aria-live', 'polite'), 500);
-    } catch (error) {
-      showProblem(error.message);
-    } finally {
-      older.disabled = false;
-    }
+log.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-do]');
+  if (!button) return;
+  const card = button.closest('[data-approval]');
+  const action = card?.querySelector('pre').textContent.split('\n')[0].slice(0, 200);
+  const say = (body) => attempt(async () => {
+    card.classList.add('settled');
+    await request('POST', `${api}/messages`, body, { 'Idempotency-Key': `${card.dataset.approval}-${button.dataset.do}` });
+    look();
   });
+  if (button.dataset.do === 'approve') say({ text: t('approved', { action }), approves: card.dataset.approval });
+  if (button.dataset.do === 'decline') say({ text: t('declined', { action }) });
+  if (button.dataset.do === 'again') writing.write(button.closest('.item').querySelector('.bubble').dataset.text);
+});
 
-  latest.addEventListener('click', toBottom);
-  addEventListener('scroll', () => {
-    if (atBottom()) latest.hidden = true;
-  }, { passive: true });
-
-  // --- staying up to date -------------------------------------------------------------------------------
-
-  let live = false;
-  let attempt = 0;
-  let timer = 0;
-
-  async function connect() {
-    try {
-      const { url } = await request('GET', `${api}/live`);
-      if (!url || gone) return; // no channel here: polling does
-      const socket = new WebSocket(url, 'json.webpubsub.azure.v1');
-      socket.onopen = () => {
-        live = true;
-        refresh(); // what came between the last fetch and now had no hint
-        poll();
-      };
-      socket.onmessage = (event) => {
-        attempt = 0;
-        const { type, data } = JSON.parse(event.data);
-        if (type === 'message' && !data.draft) refresh();
-      };
-      socket.onclose = () => {
-        live = false;
-        poll();
-        reconnect();
-      };
-    } catch {
-      reconnect();
-    }
-  }
-
-  function reconnect() {
-    if (!gone) setTimeout(connect, Math.min(30_000, 1000 * 2 ** attempt++) * (0.5 + Math.random()));
-  }
-
-  /** Hints tell of items. While the machine comes or goes the phase moves without any, so look more often. */
-  function poll() {
-    clearTimeout(timer);
-    if (gone) return;
-    const moving = ['starting', 'stopping', 'deleting'].includes(main.dataset.phase);
-    timer = setTimeout(async () => {
-      if (!document.hidden) await refresh();
-      poll();
-    }, live && !moving ? 15_000 : 3000);
-  }
-
-  document.addEventListener('visibilitychange', () => document.hidden || refresh());
-
-  // --- what people do -----------------------------------------------------------------------------------
-
-  let sending = false;
-
-  form.addEventListener('submit', async (event) => {
-    event.preventDefault();
-    const text = area.value.trim();
-    if (!text || sending) return;
-    sending = true;
-    showProblem('');
-    area.value = '';
-    fit();
-    try {
-      await post(`${api}/messages`, { text });
-      toBottom();
-      refresh();
-    } catch (error) {
-      area.value = area.value ? `${text}\n${area.value}` : text;
-      fit();
-      showProblem(error.message);
-    } finally {
-      sending = false;
-      area.focus();
-    }
-  });
-
-  async function act(name) {
-    showProblem('');
-    try {
-      if (name === 'delete') {
-        await request('DELETE', api);
-        location.assign('/');
-      } else {
-        await request('POST', `${api}/${name}`);
-        refresh();
-      }
-    } catch (error) {
-      showProblem(error.message);
-    }
-  }
-
-  for (const button of document.querySelectorAll('[data-action]')) {
-    button.addEventListener('click', () => {
-      if (button.dataset.action === 'delete') dialog.showModal();
-      else act(button.dataset.action);
-    });
-  }
-
-  dialog.addEventListener('close', () => {
-    if (dialog.returnValue === 'delete') act('delete');
-    dialog.returnValue = '';
-  });
-
-  addEventListener('keydown', (event) => {
-    if (event.key === 'Escape' && !event.isComposing && !dialog.open && main.dataset.phase === 'working') act('interrupt');
-  });
-
-  sendOnKey(area);
-  toBottom();
-  poll();
-  connect();
-})();
+addEventListener('keydown', (event) => {
+  const elsewhere = document.querySelector('dialog[open], :popover-open');
+  if (event.key === 'Escape' && !event.isComposing && !elsewhere && main.dataset.phase === 'working') act('interrupt');
+  if (event.key === 'End' && event.target === document.body) toBottom();
+});
+document.addEventListener('visibilitychange', noteRead);
+noteRead();

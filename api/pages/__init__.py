@@ -1,0 +1,14 @@
+"""The web pages: rendered here, kept fresh by a little JavaScript that fetches fragments of the same templates.
+
+A page is a file of this folder, its template in web/templates, its module in web/static, its words in web/words.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.pages import assets, chat, home, sessions
+
+router = APIRouter()
+for page in (home, sessions, chat, assets):
+    router.include_router(page.router)

@@ -1,0 +1,77 @@
+"""A session's page: its conversation and its panel, and the fragments that keep both fresh."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import JSONResponse
+
+from api.auth import own_session
+from api.dependencies import After
+from api.pages import items
+from api.pages.frame import Frame, FrameDep
+from api.pages.route import HEADERS, PageRoute
+from api.views import SessionView, view
+from nightshift.errors import NotFound
+from nightshift.models import Phase
+
+router = APIRouter(prefix="/sessions/{session_id}", include_in_schema=False, route_class=PageRoute)
+ACTIONS = {
+    "interrupt": {Phase.WORKING},
+    "stop": {Phase.STARTING, Phase.WORKING, Phase.WAITING},
+    "resume": {Phase.STOPPED, Phase.FAILED},
+    "delete": set(Phase) - {Phase.DELETING, Phase.DELETED},
+}
+"""In which phases a button is offered. The API decides; this only keeps useless buttons away."""
+
+
+type Before = Annotated[int | None, Query(ge=1, lt=10**12, description="Only what has a smaller seq.")]
+
+
+@router.get("")
+async def show_session(session_id: str, frame: FrameDep) -> Response:
+    session = await _session(frame, session_id)
+    newest, places = await asyncio.gather(items.before(frame.services.log, session_id, items.NEWEST), frame.places())
+    return await frame.page(
+        "session.html",
+        session=session,
+        newest=newest,
+        seen=places.get(session_id, 0),
+        actions=ACTIONS,
+        models=sorted(frame.services.prices.models),
+    )
+
+
+@router.get("/fragment")
+async def show_fragment(session_id: str, frame: FrameDep, after: After = 0, before: Before = None) -> Response:
+    """What is new since `after`, or what came before `before`; and the panel as it is now."""
+    session, log = await _session(frame, session_id), frame.services.log
+    part = await (items.after(log, session_id, after) if before is None else items.before(log, session_id, before))
+    answer: dict[str, Any] = {
+        "html": frame.part("_items.html", rows=part.rows, session=session, seen=None),
+        "first_seq": part.first_seq,
+        "last_seq": part.last_seq,
+        "more": part.more,
+        "head_html": frame.part("_head.html", session=session),
+        "panel_html": frame.part("_panel.html", session=session),
+        "title": session.title,
+        "phase": session.phase,
+    }
+    return JSONResponse(answer, headers=HEADERS)
+
+
+@router.get("/items/{seq}")
+async def show_item(session_id: str, seq: int, frame: FrameDep) -> Response:
+    """What is inside a folded row, fetched when it is opened."""
+    await _session(frame, session_id)
+    row = await items.one(frame.services.log, session_id, seq)
+    if row is None:
+        raise NotFound(f"There is no item {seq}")
+    return frame.fragment("_inside.html", row=row)
+
+
+async def _session(frame: Frame, session_id: str) -> SessionView:
+    session = await own_session(frame.services, frame.principal, session_id)
+    return view(session, frame.services.settings.model)

@@ -1,0 +1,32 @@
+"""The first page: a new session. And the rail, which every page fetches again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from api.pages.frame import FrameDep
+from api.pages.route import PageRoute
+from nightshift.people import preferences
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+
+@router.get("/")
+async def show_home(frame: FrameDep) -> Response:
+    services = frame.services
+    kept, rail = await asyncio.gather(preferences(services.store, frame.principal.subject), frame.rail())
+    return await frame.page(
+        "home.html",
+        preferences=kept,
+        models=sorted(services.prices.models),
+        model=kept.model or services.settings.model,
+        recent=rail[:6],
+    )
+
+
+@router.get("/rail")
+async def show_rail(frame: FrameDep, current: Annotated[str, Query(max_length=100)] = "") -> Response:
+    return frame.fragment("_rail.html", rail=await frame.rail(), current=current)

@@ -1,0 +1,69 @@
+"""The pages' words: one catalogue a language in web/words, and which language a request asks for."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+FOLDER = Path(__file__).parents[2] / "web" / "words"
+LANGUAGES = {"en": "English", "ja": "日本語"}
+"""The first is taken where a browser asks for none of them."""
+
+
+class Words:
+    """One language's catalogue. Calling it gives the words of a key, with `{names}` filled in."""
+
+    def __init__(self, language: str, catalogue: Mapping[str, str]) -> None:
+        self.language = language
+        self._catalogue = catalogue
+        self.for_scripts = json.dumps(
+            {key.removeprefix("script."): text for key, text in catalogue.items() if key.startswith("script.")},
+            ensure_ascii=False,
+        )
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """Raises KeyError for a key that no catalogue has: a mistake in a template."""
+        if values.get("count") == 1 and f"{key}.one" in self._catalogue:
+            key += ".one"
+        text = self._catalogue[key]
+        return text.format(**values) if values else text
+
+    def known(self, key: str, otherwise: str, **values: object) -> str:
+        """For what comes from elsewhere: a tool's name, a stage, a notice's code."""
+        return self(key, **values) if key in self._catalogue else otherwise
+
+
+@lru_cache
+def words(language: str) -> Words:
+    return Words(language, catalogue(language))
+
+
+def catalogue(language: str) -> dict[str, str]:
+    """All keys of a language, as `table.key`."""
+    return dict(_flat(tomllib.loads((FOLDER / f"{language}.toml").read_text("utf-8")), ""))
+
+
+def _flat(table: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in table.items():
+        name = prefix + key
+        found += _flat(cast(dict[str, Any], value), f"{name}.") if isinstance(value, dict) else [(name, str(value))]
+    return found
+
+
+def preferred(accept_language: str) -> str:
+    """The language of ours that an Accept-Language header likes best."""
+    best, weight = next(iter(LANGUAGES)), 0.0
+    for part in accept_language.split(",")[:20]:
+        tag, _, rest = part.strip().partition(";")
+        language = tag.split("-")[0].lower()
+        quality = re.fullmatch(r"\s*q=([01](?:\.\d{1,3})?)\s*", rest)
+        asked = float(quality[1]) if quality else 1.0
+        if language in LANGUAGES and asked > weight:
+            best, weight = language, asked
+    return best
