@@ -96,7 +96,7 @@ async def test_a_key_does_what_its_scopes_say(cloud: House):
 
 
 async def test_the_stylesheet_is_for_everybody_because_the_401_page_wears_it(cloud: House):
-    assert (await cloud.http.get("/static/app.css")).status_code == 200
+    assert (await cloud.http.get("/static/0/app.css")).status_code == 200
 
 
 async def test_the_pages_show_everybody_their_own_sessions(cloud: House):
