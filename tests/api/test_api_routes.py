@@ -13,10 +13,13 @@ from tests.api.issuer import OTHER, Issuer, signed_in
 NEEDS = {
     "GET /api/health": None,
     "GET /openapi.json": None,
-    "GET /static/{name}": None,
+    "GET /static/{wanted}/{name}": None,
     "GET /": "read",
+    "GET /rail": "read",
+    "GET /sessions": "read",
     "GET /sessions/{session_id}": "read",
     "GET /sessions/{session_id}/fragment": "read",
+    "GET /sessions/{session_id}/items/{seq}": "read",
     "GET /api/sessions": "read",
     "POST /api/sessions": "write",
     "GET /api/sessions/{session_id}": "read",
@@ -27,6 +30,9 @@ NEEDS = {
     "POST /api/sessions/{session_id}/interrupt": "write",
     "POST /api/sessions/{session_id}/stop": "write",
     "POST /api/sessions/{session_id}/resume": "write",
+    "PUT /api/sessions/{session_id}/read": "read",
+    "GET /api/preferences": "read",
+    "PUT /api/preferences": "write",
     "GET /api/keys": "read",
     "POST /api/keys": "write",
     "DELETE /api/keys/{key_id}": "write",
@@ -35,15 +41,19 @@ NEEDS = {
     "POST /api/worker/items": "worker",
     "POST /api/worker/drafts": "worker",
     "POST /api/worker/reports": "worker",
+    "POST /api/worker/drafts": "worker",
     "POST /api/worker/github-token": "worker",
 }
 BODIES = {
     "POST /api/sessions": {"message": "hi"},
     "POST /api/sessions/{session_id}/messages": {"text": "hi"},
+    "PUT /api/sessions/{session_id}/read": {"seq": 1},
+    "PUT /api/preferences": {"effort": "high"},
     "POST /api/keys": {"scopes": ["write"]},
     "POST /api/worker/items": {"items": [{"kind": "assistant_message", "text": "hi"}]},
     "POST /api/worker/drafts": {"turn": 1, "id": "d-1", "kind": "text", "text": "so"},
     "POST /api/worker/reports": {"kind": "progress", "generation": 1},
+    "POST /api/worker/drafts": {"turn": 1, "id": "1.1.1", "kind": "text", "text": "I am"},
     "POST /api/worker/github-token": {},
 }
 QUERIES = {"GET /sessions/{session_id}/fragment": "?after=0"}
@@ -71,7 +81,13 @@ async def ask(house: House, route: str, session_id: str, headers: dict[str, str]
     method, path = route.split(" ")
     key = await house.http.post("/api/keys", json={}, headers=signed_in("user")) if "key_id" in path else None
     path = path.format_map(
-        {"session_id": session_id, "name": "app.css", "key_id": key.json()["key"]["id"] if key else ""}
+        {
+            "session_id": session_id,
+            "wanted": "0",
+            "name": "app.css",
+            "seq": "1",
+            "key_id": key.json()["key"]["id"] if key else "",
+        }
     )
     url = path + QUERIES.get(route, "")
     return (await house.http.request(method, url, json=BODIES.get(route), headers=headers)).status_code
