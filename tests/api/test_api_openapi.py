@@ -26,7 +26,6 @@ PATHS = {
     "/api/worker/items": {"get", "post"},
     "/api/worker/drafts": {"post"},
     "/api/worker/reports": {"post"},
-    "/api/worker/drafts": {"post"},
     "/api/worker/github-token": {"post"},
 }
 

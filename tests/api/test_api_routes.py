@@ -41,7 +41,6 @@ NEEDS = {
     "POST /api/worker/items": "worker",
     "POST /api/worker/drafts": "worker",
     "POST /api/worker/reports": "worker",
-    "POST /api/worker/drafts": "worker",
     "POST /api/worker/github-token": "worker",
 }
 BODIES = {
@@ -53,7 +52,6 @@ BODIES = {
     "POST /api/worker/items": {"items": [{"kind": "assistant_message", "text": "hi"}]},
     "POST /api/worker/drafts": {"turn": 1, "id": "d-1", "kind": "text", "text": "so"},
     "POST /api/worker/reports": {"kind": "progress", "generation": 1},
-    "POST /api/worker/drafts": {"turn": 1, "id": "1.1.1", "kind": "text", "text": "I am"},
     "POST /api/worker/github-token": {},
 }
 QUERIES = {"GET /sessions/{session_id}/fragment": "?after=0"}
