@@ -15,6 +15,7 @@ from pathlib import Path
 from nightshift.errors import StaleGeneration, Unauthorized
 from nightshift.models import ItemKind, MachineSpec, NewItem
 from worker import credentials, process
+from worker.approvals import Approvals
 from worker.client import ControlPlane
 from worker.drafts import Drafts
 from worker.log import Log
@@ -45,13 +46,15 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
 
         tokens = credentials.Tokens(plane.github_token, secrets.add)
         url = f"{data.api_url.rstrip('/')}/sessions/{config.session_id}"
-        bench = Workbench(config, folder, url, secrets, tokens, say).prepared()
+        allows = Approvals(log, secrets, config.generation).allows
+        bench = Workbench(config, folder, url, secrets, tokens, say, allows).prepared()
         model = ModelServer(config.endpoint, config.session_id, plane.file)
         drafts = Drafts(plane.draft, secrets)
         reports = Reports(plane, log, config)
         await reports.started()
         logger.info("session %s, generation %d, model %s", config.session_id, config.generation, config.model)
-        async with credentials.serve(tokens, config.github_host, bench.socket), asyncio.TaskGroup() as together:
+        serving = credentials.serve(tokens, config.github_host, bench.socket, bench.check_push)
+        async with serving, asyncio.TaskGroup() as together:
             together.create_task(log.follow())
             together.create_task(reports.beat())
             together.create_task(drafts.run())

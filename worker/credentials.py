@@ -12,8 +12,8 @@ import os
 import shlex
 import socket
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,8 +52,7 @@ class Tokens:
 
 def git_environment(github_host: str, path: Path) -> dict[str, str]:
     """What makes git ask the worker for this host, and nobody else, whatever the machine's own git is configured to."""
-    root = Path(__file__).parents[1]
-    helper = shlex.join(["env", f"PYTHONPATH={root}", sys.executable, "-m", "worker.credentials", str(path)])
+    helper = f"{python()} -m worker.credentials {shlex.quote(str(path))}"
     settings = [
         (f"credential.{github_host}.helper", ""),  # an empty one forgets the helpers configured before
         (f"credential.{github_host}.helper", f"!{helper}"),
@@ -65,14 +64,25 @@ def git_environment(github_host: str, path: Path) -> dict[str, str]:
     return environment
 
 
+def python() -> str:
+    """A shell's words that start this Python with the worker in reach."""
+    return shlex.join(["env", f"PYTHONPATH={Path(__file__).parents[1]}", sys.executable])
+
+
 @asynccontextmanager
-async def serve(tokens: Tokens, github_host: str, path: Path) -> AsyncGenerator[None]:
-    """Answers git's requests on a socket that only this user may open."""
+async def serve(
+    tokens: Tokens, github_host: str, path: Path, pushes: Callable[[bytes], Awaitable[bytes]]
+) -> AsyncGenerator[None]:
+    """Answers git's requests on a socket that only this user may open: for credentials, and (in JSON) for pushes."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            request = dict(line.split("=", 1) for line in (await reader.read()).decode().splitlines() if "=" in line)
-            writer.write((await _reply(tokens, github_host, request)).encode())
+            request = await reader.read()
+            if request.startswith(b"{"):
+                writer.write(await pushes(request))
+            else:
+                fields = dict(line.split("=", 1) for line in request.decode().splitlines() if "=" in line)
+                writer.write((await _reply(tokens, github_host, fields)).encode())
             await writer.drain()
         finally:
             writer.close()
@@ -95,31 +105,38 @@ async def _reply(tokens: Tokens, github_host: str, request: dict[str, str]) -> s
     return f"username=x-access-token\npassword={token}\n"
 
 
+def ask(path: Path, request: bytes) -> bytes:
+    """What the worker answers on its socket. Raises OSError if it does not."""
+    with _reachable(path) as address, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(address)
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(4096), b""))
+
+
 def _bind(path: Path) -> socket.socket:
-    """A path may be longer than the 107 bytes a socket's address holds, so the folder is named by its descriptor."""
     path.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
+    with _reachable(path) as address:
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         os.fchmod(bound.fileno(), 0o600)  # before it has a name, so that it never had a wider one
-        bound.bind(f"/proc/self/fd/{folder}/{path.name}")
+        bound.bind(address)
         return bound
+
+
+@contextmanager
+def _reachable(path: Path) -> Generator[str]:
+    """A path may be longer than the 107 bytes a socket's address holds, so the folder is named by its descriptor."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
 
 
 def main(arguments: list[str]) -> None:
     """What git runs. `store` and `erase` have nothing to do: nothing is kept."""
-    path, action = Path(arguments[0]), arguments[-1]
-    if action != "get":
-        return
-    os.chdir(path.parent)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.connect(path.name)
-        connection.sendall(sys.stdin.buffer.read())
-        connection.shutdown(socket.SHUT_WR)
-        while answer := connection.recv(4096):
-            sys.stdout.buffer.write(answer)
+    if arguments[-1] == "get":
+        sys.stdout.buffer.write(ask(Path(arguments[0]), sys.stdin.buffer.read()))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nightshift.models import EFFORTS, Effort, Item, ItemKind, ReportKind, Tokens, TurnUsage
+from nightshift.models import EFFORTS, Approval, Effort, Item, ItemKind, ReportKind, Tokens, TurnUsage
 from worker.envelope import Envelope
 from worker.model import images
 from worker.model.port import FAULT_CODES
@@ -17,8 +17,11 @@ CLOSING = {
     "step_limit": ReportKind.FAILED,
     "turn_interrupted": ReportKind.INTERRUPTED,
     **dict.fromkeys(FAULT_CODES, ReportKind.FAILED),
+    "approval_needed": ReportKind.COMPLETED,
 }
 """Notices that end a turn as a final answer does."""
+APPROVAL_USED = "approval_used"
+"""The notice that a risky action is being done, before it is: the user's yes is used up."""
 EMPTY = "empty_response"
 """The notice that nudges a model which said nothing. It carries that call's usage."""
 CUT = "response_cut"
@@ -71,6 +74,28 @@ def dangling(items: Sequence[Item]) -> list[Item]:
 
 def output_id(call: Item) -> str:
     return f"{call.id}.out"
+
+
+def used_id(call_id: str) -> str:
+    return f"{call_id}.used"
+
+
+def awaits_yes(items: Sequence[Item]) -> Approval | None:
+    """What the newest tool calls asked the user for, if nobody has said anything since."""
+    for item in reversed(items):
+        if item.kind is ItemKind.TOOL_OUTPUT and item.effect and item.effect.approval:
+            return item.effect.approval
+        if item.kind is ItemKind.USER_MESSAGE or item.code in CLOSING or Envelope.of(item).response_id:
+            return None
+    return None
+
+
+def unused_yes(items: Sequence[Item], approval: Approval) -> list[str]:
+    """The tool calls (their items' ids) that asked for exactly this, were approved and have not been made since."""
+    ids = {item.id for item in items}
+    asked = {item.id for item in items if item.effect and item.effect.approval == approval}
+    said = {item.approves for item in items if item.kind is ItemKind.USER_MESSAGE and item.approves}
+    return [call_id for call_id in sorted(said) if f"{call_id}.out" in asked and used_id(call_id) not in ids]
 
 
 def steps(items: Sequence[Item], turn: int) -> int:
@@ -159,6 +184,8 @@ def _user(item: Item) -> dict[str, Any]:
 
 def _content(item: Item) -> str | list[dict[str, Any]]:
     """Text, and what files go with it."""
+    yes = f"\n\n[approved: make the call {item.approves} again, exactly as it was, once]" if item.approves else ""
+    text = item.text + yes
     if not item.files:
-        return item.text
-    return [{"type": "input_text", "text": item.text}, *map(images.part, item.files)]
+        return text
+    return [{"type": "input_text", "text": text}, *map(images.part, item.files)]

@@ -98,6 +98,8 @@ class Agent:
         """One model call and the tools it asks for. True if it was the answer."""
         for call in history.dangling(self._log.items):
             await self._resume(call, turn)
+        if asked := history.awaits_yes(self._log.items):
+            raise Ended("approval_needed", f"This needs your yes. {asked.reason}\n\n{asked.action}", level="warning")
         if history.steps(self._log.items, turn) >= self._config.max_steps:
             raise Ended("step_limit", f"Stopped after {self._config.max_steps} steps. Send a message to go on.")
         items = await self._query(turn)

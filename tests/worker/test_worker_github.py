@@ -52,7 +52,7 @@ async def bench(tmp_path: Path, forge: Forge) -> AsyncGenerator[Workbench]:
     tokens = Tokens(fetch, secrets.add)
     folder = tmp_path / ("deep" * 30) / "machine"  # longer than the address of a Unix socket may be
     bench = Workbench(config, folder, "http://x/sessions/s1", secrets, tokens, say).prepared()
-    async with credentials.serve(tokens, config.github_host, bench.socket):
+    async with credentials.serve(tokens, config.github_host, bench.socket, bench.check_push):
         yield bench
     everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert token.encode() not in everything
@@ -105,7 +105,8 @@ async def test_a_repository_of_others_is_not_opened(bench: Workbench) -> None:
 
 async def test_the_socket_is_the_users_own_and_serves_one_host(bench: Workbench) -> None:
     assert stat.S_IMODE(bench.socket.stat().st_mode) == 0o600
-    ask = "printf 'protocol=http\\nhost=%s\\npath=acme/tidytime.git\\n\\n' {} | git credential fill"
+    fill = "fill=fill; printf 'protocol=http\\nhost=%s\\npath=acme/tidytime.git\\n\\n' {} | git credential"
+    ask = f"{fill} $fill"  # written out it would be asked for
     own = await use(bench, "shell", command=ask.format(bench.config.github_host.removeprefix("http://")))
     assert "username=x-access-token\npassword=[secret removed]" in own.text
     other = await use(bench, "shell", command=ask.format("127.0.0.1:1"))

@@ -10,7 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from nightshift.errors import ModelRetry, NightshiftError, Permanent, UserError
-from nightshift.models import Effect, Model
+from nightshift.models import Approval, Effect, Model
+from worker import policy
+from worker.approvals import NEEDED
 from worker.tools.workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -48,8 +50,18 @@ class Tool[Arguments: Model]:
 
     async def __call__(self, arguments: str, bench: Workbench) -> Output:
         """Whatever goes wrong becomes text for the model, but for what concerns the worker itself."""
+        output = await self._attempt(arguments, bench)
+        if push := bench.asked.pop(bench.item_id, None):
+            return _asks(push, f"{output.text}\n\n")
+        return output
+
+    async def _attempt(self, arguments: str, bench: Workbench) -> Output:
         try:
-            output = await self.function(self.arguments.model_validate_json(arguments), bench)
+            given = self.arguments.model_validate_json(arguments)
+            approval = policy.judge(self.name, given.model_dump(), bench.place())
+            if approval and not await bench.allows(approval):
+                return _asks(approval)
+            output = await self.function(given, bench)
             return output if isinstance(output, Output) else Output(output)
         except ValidationError as fault:
             return Output(f"The arguments of {self.name} are not valid: {_problems(fault)}", is_error=True)
@@ -95,6 +107,11 @@ def strict(schema: Any, *, names: bool = False) -> Any:
     if "properties" in result and not names:
         result |= {"required": list(result["properties"]), "additionalProperties": False}
     return result
+
+
+def _asks(approval: Approval, before: str = "") -> Output:
+    text = before + NEEDED.format(reason=approval.reason).replace("\n", " ")
+    return Output(text, Effect(approval=approval), is_error=True)
 
 
 def _problems(fault: ValidationError) -> str:

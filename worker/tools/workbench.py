@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nightshift.models import WorkerConfig
-from worker import credentials, process
+from nightshift.models import Approval, WorkerConfig
+from worker import credentials, process, pushes
+from worker.approvals import nobody_said_yes
 from worker.masking import Secrets
+from worker.policy import Place
 
 INHERITED = re.compile(
     r"^(PATH|HOME|USER|LOGNAME|SHELL|TZ|TMPDIR|LANG|LC_\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|NIGHTSHIFT_MACHINE"
@@ -31,6 +33,10 @@ class Workbench:
     tokens: credentials.Tokens
     say: Callable[[int, str, str], Awaitable[None]]
     """Show a text to the user: (turn, id, text)."""
+    allows: Callable[[Approval], Awaitable[bool]] = nobody_said_yes
+    """Whether the user said yes to exactly this; it is used up."""
+    asked: dict[str, Approval] = field(default_factory=dict[str, Approval])
+    """What processes wanted to push and must be asked for, by the tool call (its item's id) that started them."""
     turn: int = 0
     item_id: str = ""
     """Of the tool call under way."""
@@ -54,10 +60,12 @@ class Workbench:
         for folder in (self.workspace, self.folder / "outputs"):
             folder.mkdir(parents=True, exist_ok=True)
         inherited = {name: value for name, value in os.environ.items() if INHERITED.match(name)}
+        path = inherited.get("PATH", os.defpath)
         environment = {
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
             **inherited,
+            "PATH": f"{pushes.install(self.folder, self.socket, path)}:{path}",
             "TERM": "dumb",
             "PAGER": "cat",
             "GIT_PAGER": "cat",
@@ -71,6 +79,13 @@ class Workbench:
 
     def for_call(self, turn: int, item_id: str, call_id: str) -> Workbench:
         return replace(self, turn=turn, item_id=item_id, call_id=call_id)
+
+    def place(self) -> Place:
+        return Place(cwd=str(self.cwd()), home=self.environment.get("HOME", ""), folder=str(self.folder))
+
+    async def check_push(self, request: bytes) -> bytes:
+        """What git's hook is told."""
+        return await pushes.answer(request, self.allows, self.asked.__setitem__)
 
     def output_file(self) -> Path:
         return self.folder / "outputs" / (re.sub(r"[^A-Za-z0-9._-]", "_", self.call_id)[:100] + ".txt")
