@@ -276,7 +276,7 @@ async def test_secrets_reach_neither_log_nor_model_nor_tools(
 ) -> None:
     await machine.start()
     turn = await plane.say(
-        f"!shell env; cat /proc/$PPID/environ /proc/$PPID/cmdline; printf 'it is %s%s' {API_KEY[:8]} {API_KEY[8:]}"
+        f"!shell env; (cd /proc/$PPID && cat environ cmdline); printf 'it is %s%s' {API_KEY[:8]} {API_KEY[8:]}"
     )
     await plane.answered(turn)
     output = plane.of(ItemKind.TOOL_OUTPUT)[0].text
