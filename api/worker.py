@@ -71,6 +71,7 @@ async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConf
         common_prompt=settings.common_prompt,
         github_api_url=settings.github_api_url,
         github_host=settings.github_host,
+        mcp=settings.mcp,
         max_steps=settings.max_steps,
         turn_seconds=settings.turn_seconds,
         context_window=settings.context_window or WorkerConfig.model_fields["context_window"].default,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_TEXT = 200_000
 """Characters of one message or one tool output. Longer text is refused at the door (422)."""
@@ -359,6 +359,46 @@ IDENTITY_SCOPE = "https://cognitiveservices.azure.com/.default"
 """What a token for a model account of Azure is asked for."""
 
 
+class McpServer(Model):
+    """A server of the Model Context Protocol: a program on the machine (`command`), or one elsewhere (`url`)."""
+
+    type: Literal["stdio", "http", "streamable-http"] | None = None
+    """Follows from `command` or `url`; files of other programs name it."""
+    command: str | None = Field(default=None, min_length=1)
+    args: list[str] = []
+    env: dict[str, str] = {}
+    """All that the program gets besides PATH, HOME and their like. May name secrets: ${NIGHTSHIFT_MCP_SECRET_X}."""
+    cwd: str | None = None
+    """Relative to the folder with the clones, which is also the default."""
+    url: str | None = Field(default=None, pattern=r"^https?://")
+    headers: dict[str, str] = {}
+    """A value may name a secret, as in `env`."""
+    disabled: bool = False
+    timeout: float = Field(default=120, gt=0, le=3600)
+    """Seconds that a call may take without a sign of progress."""
+    tools: list[str] | None = None
+    """The server's tools that the agent gets; None: all."""
+
+    @model_validator(mode="after")
+    def _one_way_to_reach_it(self) -> Self:
+        local = bool(self.args or self.env or self.cwd or self.type == "stdio")
+        remote = bool(self.headers or self.type in ("http", "streamable-http"))
+        if (self.command is None) == (self.url is None):
+            raise ValueError("needs either `command` or `url`")
+        if (self.url and local) or (self.command and remote):
+            raise ValueError(
+                "mixes `command`, `args`, `env`, `cwd` (a program) with `url`, `headers` (a server elsewhere)"
+            )
+        return self
+
+
+class Mcp(Model):
+    """The servers whose tools an agent gets, by name, and the values of the secrets that they name."""
+
+    servers: dict[str, McpServer] = {}
+    secrets: dict[str, str] = Field(default={}, repr=False)
+
+
 class WorkerConfig(Model):
     """GET /api/worker/session: what to be."""
 
@@ -373,6 +413,7 @@ class WorkerConfig(Model):
     github_api_url: str
     github_host: str
     """scheme://host[:port] of git over HTTP, where the credential helper answers."""
+    mcp: Mcp = Mcp()
     max_steps: int
     """Model calls of one turn."""
     turn_seconds: float = 4 * 3600.0

@@ -10,8 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from nightshift.errors import Permanent
-from nightshift.models import ModelEndpoint
+from nightshift import mcp
+from nightshift.errors import Permanent, Unprocessable
+from nightshift.models import Mcp, ModelEndpoint
 
 PREFIX = "NIGHTSHIFT_"
 
@@ -111,6 +112,8 @@ class Settings:
     common_prompt: str = ""
     endpoint: ModelEndpoint = field(default_factory=ModelEndpoint)
     """Where the model is. Workers are told by `GET /api/worker/session`."""
+    mcp: Mcp = field(default_factory=Mcp)
+    """Servers of the Model Context Protocol for every agent. In the environment: JSON, or the path of a file."""
     github_api_url: str = "https://api.github.com"
     github_token: str = field(default="", repr=False)
     pubsub_connection: str = field(default="", repr=False)
@@ -162,6 +165,7 @@ class Settings:
             context_window=int(_number(environment, PREFIX + "CONTEXT_WINDOW", 0)) or None,
             common_prompt=text(PREFIX + "COMMON_PROMPT"),
             endpoint=_endpoint(environment),
+            mcp=_mcp(environment),
             github_api_url=text("GITHUB_API_URL", cls.github_api_url).rstrip("/"),
             github_token=text("GITHUB_TOKEN"),
             pubsub_connection=text("WebPubSubConnectionString"),
@@ -219,6 +223,20 @@ def _storage(environment: Mapping[str, str]) -> CloudStorage | None:
     return CloudStorage(
         endpoint, blobs_url, environment.get(PREFIX + "COSMOS_DATABASE") or CloudStorage.cosmos_database
     )
+
+
+def _mcp(environment: Mapping[str, str]) -> Mcp:
+    given = environment.get(PREFIX + "MCP", "").strip()
+    if not given:
+        return Mcp()
+    try:
+        text = given if given.startswith("{") else Path(given).read_text()
+        return mcp.parse(text, environment)
+    except (OSError, UnicodeDecodeError, Unprocessable) as fault:
+        raise Permanent(
+            f"NIGHTSHIFT_MCP: {fault}",
+            'Give {"mcpServers": {"NAME": {"command": "...", "args": []}}}, or "url", or the path of such a file.',
+        ) from fault
 
 
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

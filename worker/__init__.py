@@ -7,4 +7,5 @@ history     what the log says: what is answered, what is open, what the model ge
 client      the control plane over HTTP;  model/: the model server;  prompt: what the agent is told
 drafts      what the model is writing right now, for the page
 tools/      what the agent can do;  process: their processes;  credentials: git's helper
+mcp/        what servers of the Model Context Protocol add to them
 """

@@ -37,6 +37,8 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
     try:
         config = await plane.session()
         secrets.add(config.endpoint.api_key)
+        for value in config.mcp.secrets.values():
+            secrets.add(value)
         log = Log(plane, secrets)
         await log.catch_up()
 
@@ -58,7 +60,14 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
             together.create_task(log.follow())
             together.create_task(reports.beat())
             together.create_task(drafts.run())
-            together.create_task(Agent(config, log, model, drafts, reports, Toolset(OWN), bench, folder).run())
+            servers = None
+            if config.mcp.servers:
+                from worker.mcp import Servers  # a second of imports and 40 MB that most sessions need not have
+
+                servers = Servers(config, bench, log.append)
+                together.create_task(servers.run())
+            toolset = Toolset(OWN, servers)
+            together.create_task(Agent(config, log, model, drafts, reports, toolset, bench, folder).run())
     finally:
         await process.kill(process.TOOLS_MARK, str(folder))
         await plane.close()

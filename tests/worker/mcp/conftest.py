@@ -1,0 +1,82 @@
+"""A workbench, and servers that run on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from nightshift.mcp import parse
+from nightshift.models import GitHubToken, NewItem
+from tests.worker.conftest import configuration
+from worker import process
+from worker.credentials import Tokens
+from worker.masking import Secrets
+from worker.mcp import Servers
+from worker.tools import Output, Toolset, Workbench
+
+ODD = Path(__file__).parent / "odd.py"
+KEY = {"NIGHTSHIFT_MCP_SECRET_KEY": "the-key-of-the-server"}
+
+
+def odd(folder: Path, *how: str, **entry: Any) -> dict[str, Any]:
+    """The entry of a server that does what it should not."""
+    env = {"KEY": "${NIGHTSHIFT_MCP_SECRET_KEY}"}
+    return {"command": sys.executable, "args": ["-S", str(ODD), str(folder), *how], "env": env, **entry}
+
+
+class Rig:
+    def __init__(self, bench: Workbench, toolset: Toolset, notices: list[NewItem], run: asyncio.Task[None]) -> None:
+        self.bench, self.toolset, self.notices, self.run = bench, toolset, notices, run
+        self.calls = 0
+
+    async def use(self, name: str, **arguments: Any) -> Output:
+        self.calls += 1
+        tool = self.toolset.get(name)
+        assert tool, f"{name} is none of {self.toolset.names}"
+        return await tool(json.dumps(arguments), self.bench.for_call(1, f"i{self.calls}", f"c{self.calls}"))
+
+
+@asynccontextmanager
+async def running(folder: Path, servers: dict[str, Any]) -> AsyncGenerator[Rig]:
+    """The servers of this configuration, before the first turn."""
+
+    async def fetch(repository: str) -> GitHubToken:
+        raise NotImplementedError
+
+    async def nothing(*_: object) -> None:
+        pass
+
+    async def append(item: NewItem) -> None:
+        notices.append(item)
+
+    notices: list[NewItem] = []
+    config = configuration(mcp=parse(json.dumps({"mcpServers": servers}), KEY))
+    secrets = Secrets(*KEY.values())
+    bench = Workbench(config, folder, "http://x", secrets, Tokens(fetch, secrets.add), nothing).prepared()
+    others = Servers(config, bench, append)
+    run = asyncio.create_task(others.run())
+    try:
+        yield Rig(bench, Toolset([], others), notices, run)
+    finally:
+        run.cancel()
+        await asyncio.wait([run])
+        left = process.marked(process.TOOLS_MARK, str(folder))
+        await process.kill(process.TOOLS_MARK, str(folder))
+    assert left == []
+
+
+@pytest_asyncio.fixture
+async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Rig]:
+    """One odd server, up."""
+    monkeypatch.setenv("SOME_TOKEN", "not for servers")
+    async with running(tmp_path, {"odd": odd(tmp_path)}) as rig:
+        await rig.toolset.renew()
+        yield rig
