@@ -1,4 +1,5 @@
-"""A scripted model: no intelligence in it. It speaks OpenAI's Responses API and follows demo/script.py.
+"""A scripted model: no intelligence in it. It speaks OpenAI's Responses API and Chat Completions, whole or as streams,
+and follows demo/script.py.
 
 It decides from the request alone, so any number of sessions may use it, and restarts change nothing. For tests, a
 message whose lines start with `!` is a script of its own:
@@ -15,10 +16,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import socket
 import time
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import AsyncIterator, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,10 +29,12 @@ from uuid import uuid4
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from demo.chat import as_completion, as_response_request
 from demo.director import Conversation, next_output
+from demo.streams import chat_events, response_events
 
 MODELS = ("scripted-model", "gpt-5.2")
 JOURNAL = 1000
@@ -46,6 +50,10 @@ class Fault:
     """Given: sent as it is. Else OpenAI's error shape."""
     hang: bool = False
     """No answer until the client goes away."""
+    cut: int | None = None
+    """The stream ends after so many events."""
+    pause: float = 0.0
+    """Seconds between two events of the stream."""
 
 
 EMPTY = Fault(status=200)
@@ -59,6 +67,8 @@ class Exchange:
     body: dict[str, Any]
     response: dict[str, Any] | None
     status: int
+    raw: bytes = b""
+    """The request as it came."""
 
 
 class ScriptedModel:
@@ -72,6 +82,7 @@ class ScriptedModel:
         routes = [
             Route("/v1/models", self._models),
             Route("/v1/responses", self._responses, methods=["POST"]),
+            Route("/v1/chat/completions", self._responses, methods=["POST"]),
         ]
         self._server = _Server(
             uvicorn.Config(Starlette(routes=routes), log_level="warning", timeout_graceful_shutdown=1)
@@ -99,26 +110,53 @@ class ScriptedModel:
         return JSONResponse({"object": "list", "data": models})
 
     async def _responses(self, request: Request) -> Response:
-        body: dict[str, Any] = await request.json()
+        raw = await request.body()
+        body: dict[str, Any] = json.loads(raw)
         fault = self.faults.popleft() if self.faults else None
         if fault and fault.hang:
-            self.requests.append(Exchange(body, None, 0))
+            self.requests.append(Exchange(body, None, 0, raw))
             while (await request.receive())["type"] != "http.disconnect":
                 pass
             return Response(status_code=499)
         await asyncio.sleep(self.latency)
-        answer = self._answer(request, body, fault)
-        response = answer if isinstance(answer, dict) else None
-        self.requests.append(Exchange(body, response, 200 if response else answer.status_code))  # type: ignore[union-attr]
-        return JSONResponse(answer) if isinstance(answer, dict) else answer
+        chat = request.url.path.endswith("/chat/completions")
+        answer = self._answer(request, body, fault, chat)
+        if not isinstance(answer, dict):
+            self.requests.append(Exchange(body, None, answer.status_code, raw))
+            return answer
+        cut = bool(fault and fault.cut is not None)
+        self.requests.append(Exchange(body, None if cut else answer, 200, raw))
+        if chat:
+            answer = as_completion(answer)
+        if not body.get("stream"):
+            return JSONResponse(answer)
+        return StreamingResponse(self._stream(answer, chat, fault or Fault()), media_type="text/event-stream")
 
-    def _answer(self, request: Request, body: dict[str, Any], fault: Fault | None) -> dict[str, Any] | Response:
+    async def _stream(self, answer: dict[str, Any], chat: bool, fault: Fault) -> AsyncIterator[str]:
+        for number, event in enumerate(chat_events(answer) if chat else response_events(answer)):
+            if number == fault.cut:
+                return
+            kind = event.get("type", "")
+            yield f"data: {json.dumps(event)}\n\n" if chat else f"event: {kind}\ndata: {json.dumps(event)}\n\n"
+            reading = self.latency / 8 if kind == "response.output_text.delta" else 0
+            await asyncio.sleep(fault.pause or reading)
+        if chat:
+            yield "data: [DONE]\n\n"
+
+    def _answer(
+        self, request: Request, body: dict[str, Any], fault: Fault | None, chat: bool
+    ) -> dict[str, Any] | Response:
         if not _has_key(request):
             return _error(401, "Incorrect API key provided.", "invalid_api_key")
-        if fault and fault is not EMPTY:
+        if fault and fault is not EMPTY and fault.cut is None and not fault.pause:
             if fault.body is not None:
                 return JSONResponse(fault.body, fault.status, fault.headers)
             return _error(fault.status, f"Scripted fault {fault.status}.", "scripted_fault", fault.headers)
+        if chat:
+            try:
+                body = as_response_request(body)
+            except (ValueError, KeyError) as problem:
+                return _error(400, str(problem), "invalid_request_error")
         conversation = Conversation(body)
         if problem := conversation.problem():
             return _error(400, problem, "invalid_request_error")

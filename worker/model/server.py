@@ -68,6 +68,10 @@ class ModelServer:
             spent += reading.spent or Tokens()
             await patience.pause(problem, show)
 
+    async def close(self) -> None:
+        if self._client:
+            await self._client.close()
+
     def _readable(self, prompt: Prompt) -> Prompt:
         kept = [item for item in prompt.input if item.get("encrypted_content") not in self._unreadable]
         return replace(prompt, input=kept) if self._unreadable else prompt
@@ -81,7 +85,10 @@ class ModelServer:
         async with await server.post(
             self._api.PATH, cast_to=object, body=body, stream=True, stream_cls=AsyncStream[object]
         ) as stream:
-            if "json" in stream.response.headers.get("content-type", ""):
+            kind = stream.response.headers.get("content-type", "")
+            if "html" in kind:
+                raise ValueError(f"{kind} from {stream.response.url}")
+            if "json" in kind:
                 whole: Any = json.loads(await stream.response.aread())
                 reading.whole(whole)
             else:
