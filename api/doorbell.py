@@ -28,6 +28,10 @@ class Doorbell(Protocol):
         """Raise `user_message`, `worker_report` or `control`. Nobody listening is no error: the store has it all."""
         ...
 
+    async def knows(self, session_id: str) -> bool:
+        """Whether there is an orchestration of this session. Raises grpc.RpcError where the task hub is away."""
+        ...
+
     def management_urls(self, session_id: str) -> dict[str, str]:
         """Durable's own status and management URLs. They carry a system key: for admins only."""
         ...
@@ -63,6 +67,9 @@ class DurableDoorbell:
                 await self._client.raise_orchestration_event(session_id, event, data={"session_id": session_id})
             except grpc.RpcError as error:
                 _log.warning("session %s was not woken for %s (%s); the janitor will", session_id, event, _code(error))
+
+    async def knows(self, session_id: str) -> bool:
+        return await self._client.get_orchestration_state(session_id, fetch_payloads=False) is not None
 
     async def _runs(self, session_id: str) -> bool:
         state = await self._client.get_orchestration_state(session_id, fetch_payloads=False)

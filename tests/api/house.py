@@ -34,6 +34,9 @@ class Bells:
     async def ring(self, session_id: str, event: str) -> None:
         self.rung.append((session_id, event))
 
+    async def knows(self, session_id: str) -> bool:
+        return session_id in self.started
+
     def management_urls(self, session_id: str) -> dict[str, str]:
         return {"statusQueryGetUri": f"http://hub/{session_id}?code=system-key"}
 
