@@ -56,11 +56,16 @@ async def tidy(services: Services, doorbell: Doorbell, now: datetime | None = No
             _log.warning("janitor: machine %s could not be removed: %s", machine.name, error)
     for session in sessions.values():
         try:
-            if now - session.updated_at > _GRACE and await _forgotten(services, session):
-                # Each of these is a no-op where there is nothing to do.
+            if now - session.updated_at <= _GRACE:
+                continue
+            # Each of these is a no-op where there is nothing to do.
+            if await _forgotten(services, session):
                 await ensure_begun(services.log, doorbell, session)
                 await doorbell.ring(session.id, "user_message")
                 findings.woken += 1
+            elif session.phase in (Phase.WORKING, Phase.WAITING):
+                # After the loss of a task hub nobody else would ever put this machine to rest.
+                await doorbell.start(session.id)
         except (Retryable, grpc.RpcError) as error:
             findings.faults += 1
             _log.warning("janitor: session %s could not be woken: %s", session.id, type(error).__name__)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import grpc
 import pytest
 
+from activities.janitor import tidy
 from api.begin import ensure_begun
 from api.doorbell import DurableDoorbell
 from nightshift.log import utc_now
-from nightshift.models import ItemKind, Session, SessionRequest
+from nightshift.models import ItemKind, Phase, Session, SessionRequest
 from tests.api.house import House, client
 
 REQUEST = {"message": "Fix the bug\nplease", "repository": "acme/tidytime", "model": "gpt-x", "title": "Bug"}
@@ -96,7 +98,7 @@ async def test_a_request_repeated_after_a_crash_completes_the_session(house: Hou
     )
     await house.services.log.create_session(session)
     if crash_after == "the item":
-        await ensure_begun(house.services.log, DurableDoorbell(_HubIsAway()), session)  # type: ignore[arg-type]
+        await ensure_begun(house.services.log, DurableDoorbell(HubIsAway()), session)  # type: ignore[arg-type]
 
     answer = await house.http.post("/api/sessions", json=REQUEST, headers={"Idempotency-Key": "crash"})
 
@@ -124,8 +126,20 @@ async def test_a_session_that_runs_is_not_begun_again(house: House):
     assert house.bells.started == []
 
 
+@pytest.mark.parametrize("phase", [Phase.WORKING, Phase.WAITING])
+async def test_a_session_with_a_machine_is_given_its_orchestration_again(house: House, phase: Phase):
+    """The task hub was lost: nobody else would put the machine to rest."""
+    session_id = await house.begin()
+    await house.services.log.project(session_id, 1, {"phase": phase, "answered_seq": 1})
+    house.bells.started.clear()
+    house.bells.rung.clear()
+    findings = await tidy(house.services, house.bells, utc_now() + timedelta(minutes=5))
+    assert (house.bells.started, house.bells.rung) == ([session_id], [])
+    assert (findings.woken, findings.faults) == (0, 0)
+
+
 async def test_what_is_stored_is_accepted_though_the_task_hub_is_away(house: House):
-    async with client(house.app, DurableDoorbell(_HubIsAway())) as http:  # type: ignore[arg-type]
+    async with client(house.app, DurableDoorbell(HubIsAway())) as http:  # type: ignore[arg-type]
         begun = await http.post("/api/sessions", json=REQUEST)
         assert begun.status_code == 202
         session_id = begun.json()["id"]
@@ -136,7 +150,7 @@ async def test_what_is_stored_is_accepted_though_the_task_hub_is_away(house: Hou
     assert [item.seq for item in await house.services.log.items(session_id)] == [1, 2]
 
 
-class _HubIsAway:
+class HubIsAway:
     """A durable client whose hub does not answer."""
 
     async def get_orchestration_state(self, *_: Any, **__: Any) -> None:

@@ -12,6 +12,7 @@ from tests.api.issuer import OTHER, Issuer, signed_in
 
 NEEDS = {
     "GET /api/health": None,
+    "GET /api/ready": None,
     "GET /openapi.json": None,
     "GET /static/{wanted}/{name}": None,
     "GET /": "read",

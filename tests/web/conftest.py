@@ -28,6 +28,9 @@ class Silence:
 
     async def ring(self, session_id: str, event: str) -> None: ...
 
+    async def knows(self, session_id: str) -> bool:
+        return False
+
     def management_urls(self, session_id: str) -> dict[str, str]:
         return {}
 
