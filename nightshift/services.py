@@ -46,7 +46,7 @@ class Services:
 
 
 def build(settings: Settings) -> Services:
-    in_azure = settings.storage or settings.machines or settings.pubsub_endpoint
+    in_azure = settings.storage or settings.machines or settings.container_pool or settings.pubsub_endpoint
     identity = _identity() if in_azure else None
     store, blobs = _storage(settings, identity)
     return Services(
@@ -85,6 +85,10 @@ def _storage(settings: Settings, identity: AsyncTokenCredential | None) -> tuple
 
 
 def _machines(settings: Settings, identity: AsyncTokenCredential | None) -> Machines:
+    if settings.container_pool and identity is not None:
+        from nightshift.machines.containers import ContainerMachines
+
+        return ContainerMachines(settings.container_pool, identity)
     if settings.machines is None:
         return LocalMachines(settings.data_dir / "machines")
     from nightshift.machines.azure import AzureMachines, connect

@@ -123,7 +123,9 @@ class Settings:
     storage: CloudStorage | None = None
     """None: SQLite and files in `data_dir`."""
     machines: VirtualMachines | None = None
-    """None: process trees on this computer."""
+    """None: process trees on this computer, or containers of `container_pool`."""
+    container_pool: str = ""
+    """Management endpoint of a session pool (Azure Container Apps) whose containers are the machines."""
     prices: Path | None = None
     """A TOML file laid over the built-in price table."""
     deployments: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -171,7 +173,8 @@ class Settings:
             pubsub_connection=text("WebPubSubConnectionString"),
             pubsub_endpoint=_https(environment, PREFIX + "PUBSUB_ENDPOINT"),
             storage=_storage(environment),
-            machines=_virtual_machines(environment),
+            machines=(machines := _virtual_machines(environment)),
+            container_pool=_container_pool(environment, machines),
             prices=Path(prices) if prices else None,
             deployments=_deployments(environment),
             deadlines=_deadlines(environment),
@@ -312,6 +315,16 @@ def _deployments(environment: Mapping[str, str]) -> dict[str, str]:
     if wrong := [pair for pair in pairs if not re.fullmatch(r"[^=\s]+=[^=\s]+", pair)]:
         raise Permanent(f"{PREFIX}DEPLOYMENTS has '{wrong[0]}'", "Give NAME=MODEL, separated by commas.")
     return dict(pair.split("=") for pair in pairs)
+
+
+def _container_pool(environment: Mapping[str, str], machines: VirtualMachines | None) -> str:
+    name = PREFIX + "CONTAINER_POOL"
+    url = _https(environment, name)
+    if url and machines is not None:
+        raise Permanent(
+            f"{name} and {PREFIX}VM_RESOURCE_GROUP are both set", "Machines are one or the other: set one of them."
+        )
+    return url
 
 
 def _https(environment: Mapping[str, str], name: str) -> str:

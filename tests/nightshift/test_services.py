@@ -10,6 +10,7 @@ import pytest
 from nightshift.errors import Permanent
 from nightshift.live import NoLive, PubSubLive
 from nightshift.machines.azure import AzureMachines
+from nightshift.machines.containers import ContainerMachines
 from nightshift.machines.local import LocalMachines
 from nightshift.services import build
 from nightshift.settings import CloudStorage, Settings
@@ -44,6 +45,15 @@ async def test_with_all_of_them_it_is_azure() -> None:
     assert isinstance(services.live, PubSubLive)
     assert services.identity is not None
     await services.close()  # though nothing was ever asked of it
+
+
+async def test_machines_are_containers_or_virtual_never_both(tmp_path: Path) -> None:
+    pool = {"NIGHTSHIFT_CONTAINER_POOL": "https://pool.env.japaneast.azurecontainerapps.io/"}
+    services = build(Settings.read(BASE | pool | {"NIGHTSHIFT_DATA_DIR": str(tmp_path)}))
+    assert isinstance(services.machines, ContainerMachines)
+    await services.close()
+    with pytest.raises(Permanent, match="both set"):
+        Settings.read(BASE | pool | MACHINES)
 
 
 async def test_one_client_that_cannot_be_closed_leaves_no_other_open(tmp_path: Path) -> None:
