@@ -12,12 +12,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from api import budget
 from api.auth import KEY_SCHEMES, Principal, Reader, Writer, own_session
 from api.begin import ensure_begun
 from api.dependencies import After, DoorbellDep, IdempotencyKey, ServicesDep, Wait, digest, entry_id, poll
 from api.views import (
     Accepted,
     LiveUrl,
+    NewBudget,
     NewMessage,
     NewSession,
     SessionsPage,
@@ -44,6 +46,7 @@ async def create_session(
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Accepted:
+    budget.must_be_priced(services, new.model, new.budget_usd)
     now = utc_now()
     session = await services.log.create_session(
         Session(
@@ -70,14 +73,18 @@ async def list_sessions(
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
 ) -> SessionsPage:
     page, next_cursor = await services.log.sessions(limit, cursor, owner=principal.sees)
-    default_model = services.settings.model
-    return SessionsPage(sessions=[view(session, default_model) for session in page], next_cursor=next_cursor)
+    settings = services.settings
+    return SessionsPage(
+        sessions=[view(session, settings.model, default_budget=settings.budget_usd) for session in page],
+        next_cursor=next_cursor,
+    )
 
 
 @router.get("/{session_id}", summary="Look at a session")
 async def get_session(session_id: str, principal: Reader, services: ServicesDep, doorbell: DoorbellDep) -> SessionView:
     session = await own_session(services, principal, session_id)
-    return view(session, services.settings.model, durable_urls(principal, doorbell, session_id))
+    settings, urls = services.settings, durable_urls(principal, doorbell, session_id)
+    return view(session, settings.model, urls, settings.budget_usd)
 
 
 @router.get(
@@ -111,6 +118,8 @@ async def send_message(
 ) -> Stored:
     session = await own_session(services, principal, session_id)
     _refuse_if_ending(session)
+    if new.model:
+        budget.must_be_priced(services, new.model, session.budget_usd or session.request.budget_usd)
     await ensure_begun(services.log, doorbell, session)
     message = NewItem(
         id=entry_id(principal.subject, idempotency_key),
@@ -133,9 +142,9 @@ async def _steering(
     doorbell: DoorbellDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Callable[[ControlKind], Awaitable[Stored]]:
-    """What the four controls have in common: all but the word."""
+    """What the controls have in common: all but the word."""
 
-    async def steer(kind: ControlKind) -> Stored:
+    async def steer(kind: ControlKind, budget_usd: float | None = None) -> Stored:
         session = await own_session(services, principal, session_id)
         if kind is not ControlKind.DELETE:
             _refuse_if_ending(session)
@@ -145,17 +154,20 @@ async def _steering(
             kind=kind,
             at_seq=await services.log.last_seq(session_id, Stream.ITEM),
             author=principal.subject,
+            budget_usd=budget_usd,
         )
         control = await services.log.append_control(session_id, wanted)
-        if control.kind is not kind:
-            raise Conflict(f"This Idempotency-Key was used for '{control.kind}'; use a new key for '{kind}'")
+        if (control.kind, control.budget_usd) != (kind, budget_usd):
+            raise Conflict(
+                f"This Idempotency-Key was used for another '{control.kind}'; use a new key for this '{kind}'"
+            )
         await doorbell.ring(session_id, "control")
         return Stored(id=control.id, seq=control.seq)
 
     return steer
 
 
-type Steer = Annotated[Callable[[ControlKind], Awaitable[Stored]], Depends(_steering)]
+type Steer = Annotated[Callable[..., Awaitable[Stored]], Depends(_steering)]
 
 
 @router.post("/{session_id}/interrupt", status_code=202, summary="Interrupt the turn; the machine stays")
@@ -171,6 +183,17 @@ async def stop_session(steer: Steer) -> Stored:
 @router.post("/{session_id}/resume", status_code=202, summary="Go on where it was stopped")
 async def resume_session(steer: Steer) -> Stored:
     return await steer(ControlKind.RESUME)
+
+
+@router.post("/{session_id}/budget", status_code=202, summary="Set the budget; what stopped for want of it goes on")
+async def set_budget(
+    session_id: str, new: NewBudget, steer: Steer, services: ServicesDep, doorbell: DoorbellDep
+) -> Stored:
+    stored = await steer(ControlKind.BUDGET, new.budget_usd)
+    if message := await budget.go_on(services, session_id):
+        await doorbell.ring(session_id, "user_message")
+        await services.live.hint(session_id, message.seq)
+    return stored
 
 
 @router.delete("/{session_id}", status_code=202, summary="Delete machine, disk and conversation")

@@ -55,6 +55,11 @@ class NewMessage(Model):
     """A tool call that asked for the user's yes."""
 
 
+class NewBudget(Model):
+    budget_usd: float = Field(gt=0, le=1_000_000)
+    """US dollars in all, what was spent before included. It may be lower than it was."""
+
+
 class Links(Model):
     """Where to go from here."""
 
@@ -64,6 +69,7 @@ class Links(Model):
     interrupt: str
     stop: str
     resume: str
+    budget: str
     delete: str
     live: str
     page: str
@@ -141,6 +147,7 @@ def links(session_id: str) -> Links:
         interrupt=f"{this}/interrupt",
         stop=f"{this}/stop",
         resume=f"{this}/resume",
+        budget=f"{this}/budget",
         delete=this,
         live=f"{this}/live",
         page=f"/sessions/{session_id}",
@@ -152,7 +159,9 @@ def title(session: Session) -> str:
     return session.title or session.request.title or first_line[:80]
 
 
-def view(session: Session, default_model: str, durable: dict[str, str] | None = None) -> SessionView:
+def view(
+    session: Session, default_model: str, durable: dict[str, str] | None = None, default_budget: float | None = None
+) -> SessionView:
     kept = session.model_dump(exclude={"request", "revision", "title"})
     return SessionView.model_validate(
         kept
@@ -161,6 +170,7 @@ def view(session: Session, default_model: str, durable: dict[str, str] | None = 
             "repository": session.request.repository,
             "model": session.request.model or default_model,
             "effort": session.request.effort,
+            "budget_usd": session.budget_usd or session.request.budget_usd or default_budget,
             "links": links(session.id),
             "durable": durable,
         }

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
+from api import budget
 from api.auth import WORKER_SCHEME, Worker
 from api.dependencies import After, DoorbellDep, ServicesDep, Wait, poll
 from nightshift import telemetry
@@ -19,6 +20,7 @@ from nightshift.models import (
     Control,
     Draft,
     GitHubToken,
+    Grant,
     Item,
     ItemKind,
     ItemsPage,
@@ -26,6 +28,7 @@ from nightshift.models import (
     NewItem,
     NewReport,
     ReportKind,
+    Reservation,
     Stream,
     WorkerConfig,
 )
@@ -61,11 +64,12 @@ class TokenRequest(Model):
 @router.get("/session", summary="What to be")
 async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConfig:
     settings, request = services.settings, (await services.log.session(worker.session_id)).request
+    model = request.model or settings.model
     return WorkerConfig(
         session_id=worker.session_id,
         generation=worker.generation,
         endpoint=settings.endpoint,
-        model=request.model or settings.model,
+        model=model,
         effort=request.effort,
         repository=request.repository,
         common_prompt=settings.common_prompt,
@@ -75,7 +79,7 @@ async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConf
         max_steps=settings.max_steps,
         turn_seconds=settings.turn_seconds,
         context_window=settings.context_window or WorkerConfig.model_fields["context_window"].default,
-        context_windows={} if settings.context_window else _windows(services.prices),
+        context_windows={} if settings.context_window else _windows(services.prices, model),
         price_steps=price_steps(services.prices),
         heartbeat_seconds=_heartbeat(settings.deadlines.silence.total_seconds()),
     )
@@ -109,7 +113,11 @@ async def append_worker_items(new: NewItems, worker: Worker, services: ServicesD
         stored.append(StoredItem(id=item.id, seq=seq))
         if item.kind is ItemKind.TOOL_OUTPUT:
             telemetry.tools.add(1, {"tool": item.name or "", "failed": item.is_error})
-    await services.live.hint(worker.session_id, max(item.seq for item in stored))
+    last_seq = max(item.seq for item in stored)
+    if any(item.code == budget.EXHAUSTED for item in new.items):
+        message = await budget.go_on(services, worker.session_id)
+        last_seq = message.seq if message else last_seq
+    await services.live.hint(worker.session_id, last_seq)
     return StoredItems(items=stored)
 
 
@@ -123,6 +131,7 @@ async def report_turn(report: NewReport, worker: Worker, services: ServicesDep, 
         # Taken at its word, it would mark messages as served that nobody has written yet.
         raise Unprocessable(f"through_seq is {report.through_seq}, but the newest item is {last_seq}")
     await log.record_usage(session_id, report.usage)
+    await budget.settle(services, session_id)
     if report.kind is ReportKind.PROGRESS:
         await log.beat(session_id, report)
         return StoredReport(seq=None)
@@ -139,6 +148,12 @@ async def report_turn(report: NewReport, worker: Worker, services: ServicesDep, 
 async def show_draft(draft: Draft, worker: Worker, services: ServicesDep) -> None:
     """Goes to whoever has the page open, and is kept nowhere."""
     await services.live.draft(worker.session_id, draft)
+
+
+@router.post("/reservations", summary="Reserve a model call against the session's budget")
+async def reserve_model_call(wanted: Reservation, worker: Worker, services: ServicesDep) -> Grant:
+    """402 when the budget does not pay for it; the problem's detail is for the user."""
+    return await budget.reserve(services, worker, wanted)
 
 
 @router.post("/github-token", summary="Get a token for git and the GitHub API")
@@ -162,8 +177,9 @@ def _github_token(settings: Settings, repository: str | None) -> GitHubToken:
     return GitHubToken(token=settings.github_token)
 
 
-def _windows(prices: PriceTable) -> dict[str, int]:
-    found = {name: prices.find(name) for name in (*prices.models, *prices.deployments)}
+def _windows(prices: PriceTable, model: str) -> dict[str, int]:
+    """Of all models that a message may choose, and of the session's own, which may be a dated version."""
+    found = {name: prices.find(name) for name in (*prices.models, *prices.deployments, model)}
     return {name: price.window for name, price in found.items() if price and price.window}
 
 

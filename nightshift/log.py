@@ -7,11 +7,12 @@ repeated; two at once are settled by the store's conflict or ETag.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from nightshift import telemetry
+from nightshift.budget import Ledger
 from nightshift.errors import Conflict, NotFound, PreconditionFailed, StaleGeneration
 from nightshift.models import (
     Control,
@@ -30,6 +31,7 @@ from nightshift.ports import Blobs, Document, Page, Store
 
 SESSION = "session"
 HEARTBEAT = "heartbeat"
+LEDGER = "ledger"
 _BUMP = "machine_starting"
 """Notice code that announces a new generation in the log; see `append`."""
 
@@ -232,6 +234,29 @@ class Log:
             found += [TurnUsage.model_validate(document.body) for document in page]
             low = page[-1].id
         return found
+
+    async def ledger(self, session_id: str) -> Ledger:
+        """Empty if nothing was ever written into it."""
+        document = await self._store.read(session_id, LEDGER)
+        return Ledger() if document is None else Ledger.model_validate(document.body)
+
+    async def change_ledger(self, session_id: str, change: Callable[[Ledger], Awaitable[Ledger]]) -> Ledger:
+        """Read, change, write. `change` is called again if somebody else wrote meanwhile. Returns the ledger as it is
+        then; one that did not change is not written."""
+        while True:
+            document = await self._store.read(session_id, LEDGER)
+            old = Ledger() if document is None else Ledger.model_validate(document.body)
+            new = await change(old)
+            try:
+                if new == old:
+                    pass
+                elif document is None:
+                    await self._store.create(session_id, LEDGER, new.model_dump(mode="json"))
+                else:
+                    await self._store.replace(document, new.model_dump(mode="json"))
+                return new
+            except (Conflict, PreconditionFailed):
+                continue
 
     # --- the end ----------------------------------------------------------------------------------------
 

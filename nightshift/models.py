@@ -437,6 +437,8 @@ class Reservation(Model):
     """As the worker estimates them."""
     max_output_tokens: int = Field(ge=1)
     """What the worker would like to be able to get."""
+    usage: list[TurnUsage] = []
+    """Cumulative usage of the turn, as in a report: a lost report must not make room for another call."""
 
 
 class Grant(Model):
@@ -446,8 +448,6 @@ class Grant(Model):
     """What the rest of the budget pays for; None: there is no budget."""
     remaining_usd: float | None = None
     """Of the budget, after this call; None: there is no budget."""
-    unpriced: bool = False
-    """There is a budget, but nobody knows what this model costs."""
 
 
 class GitHubToken(Model):

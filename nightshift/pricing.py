@@ -93,6 +93,12 @@ def total(usage: Iterable[TurnUsage], prices: PriceTable) -> UsageTotal:
     return UsageTotal(tokens=tokens, cost_usd=None if unpriced else round(cost, 6), unpriced=sorted(unpriced))
 
 
+def known_cost(usage: Iterable[TurnUsage], prices: PriceTable) -> float:
+    """US dollars, of those models that are in the table."""
+    priced = ((prices.find(entry.model), entry) for entry in usage)
+    return sum(price.of(entry.tokens, entry.above) for price, entry in priced if price)
+
+
 def _read(path: Path) -> dict[str, ModelPrice]:
     content = tomllib.loads(path.read_text("utf-8"))
     return {name: _entry(dict(entry), content["date"]) for name, entry in content["models"].items()}

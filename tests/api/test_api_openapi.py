@@ -18,6 +18,7 @@ PATHS = {
     "/api/sessions/{session_id}/interrupt": {"post"},
     "/api/sessions/{session_id}/stop": {"post"},
     "/api/sessions/{session_id}/resume": {"post"},
+    "/api/sessions/{session_id}/budget": {"post"},
     "/api/sessions/{session_id}/live": {"get"},
     "/api/sessions/{session_id}/read": {"put"},
     "/api/preferences": {"get", "put"},
@@ -27,6 +28,7 @@ PATHS = {
     "/api/worker/items": {"get", "post"},
     "/api/worker/drafts": {"post"},
     "/api/worker/reports": {"post"},
+    "/api/worker/reservations": {"post"},
     "/api/worker/github-token": {"post"},
 }
 

@@ -34,6 +34,7 @@ NEEDS = {
     "PUT /api/sessions/{session_id}/read": "read",
     "GET /api/preferences": "read",
     "PUT /api/preferences": "write",
+    "POST /api/sessions/{session_id}/budget": "write",
     "GET /api/keys": "read",
     "POST /api/keys": "write",
     "DELETE /api/keys/{key_id}": "write",
@@ -42,6 +43,7 @@ NEEDS = {
     "POST /api/worker/items": "worker",
     "POST /api/worker/drafts": "worker",
     "POST /api/worker/reports": "worker",
+    "POST /api/worker/reservations": "worker",
     "POST /api/worker/github-token": "worker",
 }
 BODIES = {
@@ -49,10 +51,12 @@ BODIES = {
     "POST /api/sessions/{session_id}/messages": {"text": "hi"},
     "PUT /api/sessions/{session_id}/read": {"seq": 1},
     "PUT /api/preferences": {"effort": "high"},
+    "POST /api/sessions/{session_id}/budget": {"budget_usd": 1},
     "POST /api/keys": {"scopes": ["write"]},
     "POST /api/worker/items": {"items": [{"kind": "assistant_message", "text": "hi"}]},
     "POST /api/worker/drafts": {"turn": 1, "id": "d-1", "kind": "text", "text": "so"},
     "POST /api/worker/reports": {"kind": "progress", "generation": 1},
+    "POST /api/worker/reservations": {"id": "c", "model": "m", "input_tokens": 1, "max_output_tokens": 1},
     "POST /api/worker/github-token": {},
 }
 QUERIES = {"GET /sessions/{session_id}/fragment": "?after=0"}

@@ -154,7 +154,8 @@ async def test_a_control_is_stored_then_rung(house: House, kind: ControlKind):
     path = f"/api/sessions/{session_id}"
     method, path = ("DELETE", path) if kind is ControlKind.DELETE else ("POST", f"{path}/{kind}")
     headers = {"Idempotency-Key": "press"}
-    answers = [await house.http.request(method, path, headers=headers) for _ in range(2)]
+    body = {"budget_usd": 5} if kind is ControlKind.BUDGET else None
+    answers = [await house.http.request(method, path, headers=headers, json=body) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [202, 202]
     [control] = await house.services.log.controls(session_id)
