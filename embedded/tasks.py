@@ -12,7 +12,8 @@ class Tasks(set[asyncio.Task[Any]]):
     """Tasks under way. What one of them raises is logged."""
 
     def begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
+        """Run its first steps at once, the others later."""
+        task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
         self.add(task)
         task.add_done_callback(self._end)
         return task

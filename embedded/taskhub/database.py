@@ -1,11 +1,13 @@
 """The hub's one SQLite file: its tables, who may open it, and transactions that share a sync."""
 
+import asyncio
+import math
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,26 +62,36 @@ class Transaction:
         self.now = now_us()
         self.touched: set[str] = set()
         self.activities: list[tuple[int, str, str]] = []  # new ones: seq, name, version
-        self.delayed = False  # something falls due later
+        self.due = math.inf  # when the first of what it delays falls due
         self.reported: Any = None  # the lease that this reports on
+
+
+@dataclass(slots=True)
+class _Call:
+    """A write, or a read that waits for a sync."""
+
+    answered: asyncio.Future[Any]
+    operation: Callable[[Transaction], Any] | None = None
+    transaction: Transaction | None = None
+    result: Any = None
+    error: Exception | None = None
 
 
 class Database:
     """Opens or makes the file. Raises StartError: locked by another host, damaged, not a hub, or of a newer version.
 
     `committed` is told of transactions that others see already, but that a power failure may still take back, with
-    all that was written after them; `synced`, of the same ones on the disk. Used by any thread.
+    all that was written after them; `synced`, of the same ones on the disk. Used on one event loop.
     """
 
     def __init__(
         self, path: Path, committed: Callable[[list[Transaction]], None], synced: Callable[[list[Transaction]], None]
     ) -> None:
         self._committed, self._synced = committed, synced
-        self._queue: list[_Write] = []
-        self._led = False
-        self._commits = self._on_disk = 0
+        self._loop = asyncio.get_running_loop()
+        self._writes: list[_Call] = []  # not begun
+        self._unsynced: list[_Call] = []  # not answered
         self._failed = False
-        self._mutex, self._reading, self._syncing = threading.Lock(), threading.Lock(), threading.Lock()
         with ExitStack() as opened:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +99,7 @@ class Database:
                 self._connection = opened.enter_context(closing(_connect(path)))
                 self._connection.execute("PRAGMA locking_mode=EXCLUSIVE")  # until closed, or the process is no more
                 self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.execute("PRAGMA synchronous=NORMAL")  # no sync at a commit: `write` does that itself
+                self._connection.execute("PRAGMA synchronous=NORMAL")  # no sync at a commit: `_sync` does that
                 if self._connection.execute("PRAGMA user_version").fetchone() == (0,):
                     marks = f"PRAGMA application_id={APPLICATION}; PRAGMA user_version={SCHEMA_VERSION}"
                     self._connection.executescript(f"BEGIN; {SCHEMA} {marks}; COMMIT")
@@ -99,108 +111,81 @@ class Database:
                 raise StartError(f"cannot open the task hub {path}: {error}") from error
             self.close = opened.pop_all().close
 
-    def settle(self) -> None:
-        """Return when what `read` may have seen is on the disk. One sync does for all who want one by then."""
-        number = self._commits
-        with self._syncing:
-            if self._failed:  # the system may call the next sync a success though pages of the last are gone
-                raise OSError(FAILED)
-            if self._on_disk < number:
-                number = self._commits
-                try:
-                    SYNC(self._wal)
-                except OSError:
-                    self._failed = True
-                    raise
-                self._on_disk = number
-
     def read(self, sql: str, values: Any = ()) -> list[Any]:
         """Rows of what is committed."""
-        with self._reading:
-            return self._connection.execute(sql, values).fetchall()
+        return self._connection.execute(sql, values).fetchall()
 
-    def write[T](self, operation: Callable[[Transaction], T]) -> T:
-        """Run `operation` in a transaction; return when it is on the disk. Raises its errors, OSError, sqlite3.Error.
-
-        Whoever comes when nobody writes does it, then for all who came meanwhile the first of them, with one sync.
-        """
+    async def settle(self) -> None:
+        """Return when what `read` may have seen is on the disk."""
         if self._failed:
             raise OSError(FAILED)
-        mine = _Write(operation)
-        with self._mutex:
-            self._queue.append(mine)
-            leads, self._led = not self._led, True
-        if not leads:
-            mine.woken.acquire()
-        if not mine.done:
-            with self._mutex:
-                batch, self._queue = self._queue, []
-            self._write_batch(batch)
-            with self._mutex:  # the next may write while this is synced
-                self._led = bool(self._queue)
-                if self._queue:
-                    self._queue[0].woken.release()
-            self._sync_batch(batch)
-        if mine.error is not None:
-            raise mine.error
-        return mine.result
+        if self._unsynced:
+            self._unsynced.append(call := _Call(self._loop.create_future()))
+            await call.answered
 
-    def _write_batch(self, batch: list["_Write"]) -> None:
+    async def write[T](self, operation: Callable[[Transaction], T]) -> T:
+        """Run `operation` in a transaction; return when it is on the disk. Raises OSError, sqlite3.Error, its own."""
+        if self._failed:
+            raise OSError(FAILED)
+        if not self._writes:
+            self._loop.call_soon(self._write)
+        self._writes.append(call := _Call(self._loop.create_future(), operation))
+        return await call.answered
+
+    def _write(self) -> None:
+        """One SQL transaction for all that this pass of the loop has brought."""
+        calls, self._writes = self._writes, []
+        self._transact(calls)
         try:
-            with self._reading:
-                transactions = self._commit(batch)
-        except Exception as error:
-            if len(batch) == 1:
-                batch[0].error = error
-                return
-            for each in batch:  # one that fails shall not take the others with it
-                self._write_batch([each])
-            return
-        try:
-            self._committed(transactions)
+            self._committed([call.transaction for call in calls if call.transaction])
         except Exception as error:  # which cannot be taken back, but must not pass for success
-            for each in batch:
-                each.error = error
+            for call in calls:
+                call.error = error
+        if not self._unsynced:
+            self._loop.call_soon(self._sync)  # after those whom that woke
+        self._unsynced += calls
 
-    def _sync_batch(self, batch: list["_Write"]) -> None:
+    def _transact(self, calls: list[_Call]) -> None:
         try:
-            self.settle()
-            self._synced([each.transaction for each in batch if each.transaction and each.error is None])
-        except Exception as error:  # the disk; nobody must be told that it holds what it may not
-            for each in batch:
-                each.error = each.error or error
-        for each in batch:
-            each.done = True
-            each.woken.release()
-
-    def _commit(self, batch: list["_Write"]) -> list[Transaction]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            transactions: list[Transaction] = []
-            for each in batch:
-                transactions.append(transaction := Transaction(self._connection))
-                each.transaction, each.result = transaction, each.operation(transaction)
+            self._connection.execute("BEGIN IMMEDIATE")
+            for call in calls:
+                assert call.operation
+                call.transaction = Transaction(self._connection)
+                call.result = call.operation(call.transaction)
             self._connection.commit()
-            self._commits += 1
-        except BaseException:
+        except Exception as error:
             self._connection.rollback()
-            raise
-        return transactions
+            for call in calls:
+                call.transaction, call.error = None, error
+            if len(calls) > 1:
+                for call in calls:  # one that fails shall not take the others with it
+                    call.error = None
+                    self._transact([call])
 
-
-class _Write:
-    def __init__(self, operation: Callable[[Transaction], Any]) -> None:
-        self.operation = operation
-        self.woken = threading.Lock()  # held until it is done, or the next to write
-        self.woken.acquire()
-        self.done = False
-        self.transaction: Transaction | None = None
-        self.result: Any = None
-        self.error: Exception | None = None
+    def _sync(self) -> None:
+        """On the loop itself: whoever could be answered meanwhile waits for this, and a thread costs more than it."""
+        calls, self._unsynced = self._unsynced, []
+        try:
+            if self._failed:  # the system may call the next sync a success though pages of the last are gone
+                raise OSError(FAILED)
+            self._failed = True
+            SYNC(self._wal)
+            self._failed = False
+            self._synced([call.transaction for call in calls if call.transaction])
+        except Exception as error:  # nobody must be told that the disk holds what it may not
+            for call in calls:
+                call.error = call.error or error
+        for call in calls:
+            if call.answered.done():  # nobody waits any more
+                continue
+            if call.error:
+                call.answered.set_exception(call.error)
+            else:
+                call.answered.set_result(call.result)
 
 
 def _connect(path: Path | str, **options: Any) -> sqlite3.Connection:
-    return sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, **options)
+    return sqlite3.connect(path, timeout=0, isolation_level=None, **options)
 
 
 def _inspect(path: Path) -> None:

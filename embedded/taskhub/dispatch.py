@@ -3,7 +3,7 @@
 All of it is in memory only. After a crash the file tells what is ready, and nobody has anything in hand.
 """
 
-import threading
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -44,7 +44,7 @@ class Worker:
 
     def __init__(self, request: pb.GetWorkItemsRequest) -> None:
         self.gone = False
-        self.work = threading.Event()
+        self.work = asyncio.Event()
         self.in_hand = dict.fromkeys(Kind, 0)
         self._limits = {
             Kind.ORCHESTRATION: request.maxConcurrentOrchestrationWorkItems,
@@ -71,10 +71,7 @@ class Worker:
 
 
 class Dispatcher:
-    """Used by any thread."""
-
     def __init__(self) -> None:
-        self._lock = threading.RLock()
         # By name, so that finding work that a worker accepts never means passing over much that it does not.
         self._ready: dict[Kind, OrderedDict[Name, dict[Key, str]]] = {kind: OrderedDict() for kind in Kind}
         self._queued: dict[tuple[Kind, Key], Name] = {}
@@ -84,29 +81,26 @@ class Dispatcher:
         self._turn = list(Kind)
 
     def join(self, request: pb.GetWorkItemsRequest) -> Worker:
-        with self._lock:
-            self._workers.append(worker := Worker(request))
+        self._workers.append(worker := Worker(request))
         return worker
 
     def leave(self, worker: Worker) -> None:
         """Others may have what it had in hand. Until one takes it, a late report still counts."""
-        with self._lock:
-            worker.gone = True
-            self._workers.remove(worker)
-            for lease in self._by_token.values():
-                if lease.worker is worker:
-                    self.offer(lease.kind, lease.key, lease.name, lease.execution)
+        worker.gone = True
+        self._workers.remove(worker)
+        for lease in self._by_token.values():
+            if lease.worker is worker:
+                self.offer(lease.kind, lease.key, lease.name, lease.execution)
 
     def offer(self, kind: Kind, key: Key, name: Name, execution: str = "") -> None:
         """There is work, unless somebody has it in hand; when that is released, look again."""
-        with self._lock:
-            if not self.busy(kind, key):
-                if self._queued.get((kind, key), name) != name:
-                    self._unqueue(kind, key)  # it was replaced under another name
-                self._queued[kind, key] = name
-                self._ready[kind].setdefault(name, {})[key] = execution
-                for worker in self._workers:
-                    worker.work.set()
+        if not self.busy(kind, key):
+            if self._queued.get((kind, key), name) != name:
+                self._unqueue(kind, key)  # it was replaced under another name
+            self._queued[kind, key] = name
+            self._ready[kind].setdefault(name, {})[key] = execution
+            for worker in self._workers:
+                worker.work.set()
 
     def busy(self, kind: Kind, key: Key) -> bool:
         """Whether somebody has it in hand, so that it is looked at when that is released."""
@@ -115,23 +109,22 @@ class Dispatcher:
 
     def take(self, worker: Worker) -> Lease | None:
         """The next work for `worker`: each kind in turn, and of a kind each name in turn."""
-        with self._lock:
-            for kind in tuple(self._turn):
-                names = self._ready[kind]
-                name = next((name for name in names if worker.accepts(kind, name)), None)
-                if name is None or not worker.has_room(kind):
-                    continue
-                self._turn.remove(kind)
-                self._turn.append(kind)
-                key = next(iter(names[name]))
-                names.move_to_end(name)
-                execution = self._unqueue(kind, key)
-                if late := self._by_key.get((kind, key)):
-                    self.release(late)
-                lease = Lease(kind, key, name, worker, execution)
-                self._by_token[lease.token] = self._by_key[kind, key] = lease
-                worker.in_hand[kind] += 1
-                return lease
+        for kind in tuple(self._turn):
+            names = self._ready[kind]
+            name = next((name for name in names if worker.accepts(kind, name)), None)
+            if name is None or not worker.has_room(kind):
+                continue
+            self._turn.remove(kind)
+            self._turn.append(kind)
+            key = next(iter(names[name]))
+            names.move_to_end(name)
+            execution = self._unqueue(kind, key)
+            if late := self._by_key.get((kind, key)):
+                self.release(late)
+            lease = Lease(kind, key, name, worker, execution)
+            self._by_token[lease.token] = self._by_key[kind, key] = lease
+            worker.in_hand[kind] += 1
+            return lease
         return None
 
     def _unqueue(self, kind: Kind, key: Key) -> str:
@@ -145,10 +138,9 @@ class Dispatcher:
         return self._by_token.get(token)
 
     def release(self, lease: Lease) -> None:
-        with self._lock:
-            if self._by_token.pop(lease.token, None) is not None:
-                del self._by_key[lease.kind, lease.key]
-                full = not lease.worker.has_room(lease.kind)
-                lease.worker.in_hand[lease.kind] -= 1
-                if full:
-                    lease.worker.work.set()
+        if self._by_token.pop(lease.token, None) is not None:
+            del self._by_key[lease.kind, lease.key]
+            full = not lease.worker.has_room(lease.kind)
+            lease.worker.in_hand[lease.kind] -= 1
+            if full:
+                lease.worker.work.set()

@@ -9,7 +9,8 @@ from durabletask.internal import orchestrator_service_pb2 as pb
 from embedded.taskhub import instances, locks
 from embedded.taskhub.database import Transaction
 from embedded.taskhub.dispatch import Lease
-from embedded.taskhub.inbox import Refused, consume, deliver, event, given, post
+from embedded.taskhub.inbox import consume, deliver, event, given, post
+from embedded.taskhub.wire import Refused
 
 logger = logging.getLogger(__name__)
 

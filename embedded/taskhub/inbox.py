@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import grpc
 from durabletask.internal import orchestrator_service_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -16,14 +15,6 @@ DELIVER = f"""
 INSERT INTO inbox (target, kind, due, event) SELECT ?, ?, 0, ? FROM instances
 WHERE id = ? AND status NOT IN {DONE} AND (? = '' OR execution = ?)
 """
-
-
-class Refused(Exception):
-    """A call that cannot be done, as gRPC says it."""
-
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Late(Exception):
@@ -53,7 +44,7 @@ def post(tx: Transaction, target: str, message: pb.HistoryEvent, due: int = 0, s
         (target, message.WhichOneof("eventType"), due, sender, message.SerializeToString()),
     )
     tx.touched.add(target)
-    tx.delayed |= due > 0
+    tx.due = min(tx.due, due or tx.due)
 
 
 def deliver(tx: Transaction, id: str, message: pb.HistoryEvent, execution: str = "") -> bool:

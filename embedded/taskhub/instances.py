@@ -9,7 +9,8 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from embedded.taskhub import locks
 from embedded.taskhub.database import Transaction
-from embedded.taskhub.inbox import DONE, ENDED, Refused, deliver, event, given, post, stamp
+from embedded.taskhub.inbox import DONE, ENDED, deliver, event, given, post, stamp
+from embedded.taskhub.wire import Refused
 
 type Ending = pb.CompleteOrchestrationAction
 

@@ -1,27 +1,61 @@
 """The Durable Task gRPC protocol, spoken for one file."""
 
+import asyncio
 import logging
+import math
 import sqlite3
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 from durabletask.internal import orchestrator_service_pb2 as pb
-from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.wrappers_pb2 import BoolValue, StringValue
 
 from embedded.taskhub import entities, instances, queries, turns
 from embedded.taskhub.database import Database, Transaction, now_us
 from embedded.taskhub.dispatch import Dispatcher, Kind, Lease
-from embedded.taskhub.inbox import ENDED, Late, Refused, event
+from embedded.taskhub.inbox import ENDED, Late, event
+from embedded.taskhub.wire import Method, Refused
 
 logger = logging.getLogger(__name__)
 
+PROTOCOL = pb.DESCRIPTOR.services_by_name["TaskHubSidecarService"]
+WRITES: dict[str, Callable[[Transaction, Any], Any]] = {
+    "RaiseEvent": instances.raise_event,
+    "SuspendInstance": instances.suspend,
+    "ResumeInstance": instances.resume,
+    "TerminateInstance": instances.terminate,
+    "SkipGracefulOrchestrationTerminations": instances.skip_graceful_terminations,
+    "RestartInstance": instances.restart,
+    "RewindInstance": instances.rewind,
+    "SignalEntity": entities.signal,
+    "CleanEntityStorage": entities.clean,
+}
+READS: dict[str, Callable[[queries.Read, Any], Any]] = {
+    "GetInstance": queries.get_instance,
+    "QueryInstances": queries.query_instances,
+    "ListInstanceIds": queries.list_ids,
+    "GetEntity": queries.get_entity,
+    "QueryEntities": queries.query_entities,
+}
+REPORTS: dict[str, Callable[[Transaction, Lease, Any], None]] = {
+    "CompleteOrchestratorTask": turns.complete,
+    "CompleteActivityTask": turns.complete_activity,
+    "CompleteEntityTask": entities.complete,
+}
+ANSWERS = {  # to a worker that does not want what it was given, and to those who only ask whether the hub is there
+    "AbandonTaskOrchestratorWorkItem": pb.AbandonOrchestrationTaskResponse(),
+    "AbandonTaskActivityWorkItem": pb.AbandonActivityTaskResponse(),
+    "AbandonTaskEntityWorkItem": pb.AbandonEntityTaskResponse(),
+    "CreateTaskHub": pb.CreateTaskHubResponse(),
+    "Hello": Empty(),
+}
 LONGEST_SLEEP = 5.0  # the clock may be set, or the machine be suspended, while we sleep
 RETRY_SECONDS = 1.0  # until work is offered again that was given back, or whose report could not be kept
 PURGE_AT_ONCE = 100  # instances to a transaction
@@ -44,97 +78,45 @@ ORDER BY inbox.seq LIMIT 500
 """
 
 
-def _reads(query: Callable[[queries.Read, Any], Any]) -> Any:
-    def call(self: "Service", request: Any, context: Any) -> Any:
-        answer = query(self.database.read, request)
-        self.database.settle()
-        return answer
-
-    return call
-
-
-def _writes(operation: Callable[[Transaction, Any], Any]) -> Any:
-    def call(self: "Service", request: Any, context: Any) -> Any:
-        return self.write(context, lambda tx: operation(tx, request))
-
-    return call
-
-
-def _reports(keep: Callable[[Transaction, Lease, Any], None]) -> Any:
-    def call(self: "Service", request: Any, context: Any) -> Any:
-        return self.report(request, context, keep)
-
-    return call
-
-
-def _abandons(answer: Callable[[], Any]) -> Any:
-    def call(self: "Service", request: Any, context: Any) -> Any:
-        self.give_back(request.completionToken)
-        return answer()
-
-    return call
-
-
-class Service(stubs.TaskHubSidecarServiceServicer):
+class Service:
     """The hub itself. Raises StartError when the file cannot be used."""
-
-    RaiseEvent = _writes(instances.raise_event)
-    SuspendInstance = _writes(instances.suspend)
-    ResumeInstance = _writes(instances.resume)
-    TerminateInstance = _writes(instances.terminate)
-    SkipGracefulOrchestrationTerminations = _writes(instances.skip_graceful_terminations)
-    RestartInstance = _writes(instances.restart)
-    RewindInstance = _writes(instances.rewind)
-    SignalEntity = _writes(entities.signal)
-    CleanEntityStorage = _writes(entities.clean)
-    GetInstance = _reads(queries.get_instance)
-    QueryInstances = _reads(queries.query_instances)
-    ListInstanceIds = _reads(queries.list_ids)
-    GetEntity = _reads(queries.get_entity)
-    QueryEntities = _reads(queries.query_entities)
-    CompleteOrchestratorTask = _reports(turns.complete)
-    CompleteActivityTask = _reports(turns.complete_activity)
-    CompleteEntityTask = _reports(entities.complete)
-    AbandonTaskOrchestratorWorkItem = _abandons(pb.AbandonOrchestrationTaskResponse)
-    AbandonTaskActivityWorkItem = _abandons(pb.AbandonActivityTaskResponse)
-    AbandonTaskEntityWorkItem = _abandons(pb.AbandonEntityTaskResponse)
 
     def __init__(self, path: Path, default_version: str | None = None) -> None:
         self._path = path
         self._default_version = default_version
+        self._loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher()
-        self._waiting: defaultdict[str, set[threading.Event]] = defaultdict(set)
-        self._waiting_lock = threading.Lock()
-        self._closed = False
+        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._due_seen = now_us()
-        self._due_changed = threading.Event()
-        self.database = Database(path, self._committed, self._synced)
-        for seq, name, version in self.database.read("SELECT seq, name, version FROM activities ORDER BY seq"):
+        self._due_next = math.inf
+        self._clock: asyncio.Handle = self._loop.call_soon(self._watch_clock)
+        self._database = Database(path, self._committed, self._synced)
+        for seq, name, version in self._database.read("SELECT seq, name, version FROM activities ORDER BY seq"):
             self._dispatcher.offer(Kind.ACTIVITY, seq, (name, version))
-        for (target,) in self.database.read("SELECT DISTINCT target FROM inbox WHERE due <= ?", (self._due_seen,)):
+        for (target,) in self._database.read("SELECT DISTINCT target FROM inbox WHERE due <= ?", (self._due_seen,)):
             self._look_at(target)
-        self._clock = threading.Thread(target=self._watch_clock, name="task-hub-clock", daemon=True)
-        self._clock.start()
 
     def close(self) -> None:
-        self._closed = True
-        self._due_changed.set()
-        self._clock.join()
-        self.database.close()
+        self._clock.cancel()
+        self._database.close()
 
-    def write[T](self, context: Any, operation: Callable[[Transaction], T]) -> T:
-        """Answer after the commit; tell the caller why there was none."""
-        try:
-            return self.database.write(operation)
-        except Refused as error:
-            return context.abort(error.code, str(error))
-        except (sqlite3.Error, OSError) as error:
-            logger.error("the task hub %s could not be written: %s", self._path, error)
-            message = (
-                f"the task hub {self._path} could not be written ({error}), nothing of this call was kept;"
-                " see that its disk has space, then call again"
-            )
-            return context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+    def methods(self) -> dict[bytes, Method]:
+        """What `wire` serves, by path."""
+        found: dict[str, Callable[[Any], Any]] = {
+            **{name: partial(self._call, operation) for name, operation in WRITES.items()},
+            **{name: partial(self._ask, query) for name, query in READS.items()},
+            **{name: partial(self._report, keep) for name, keep in REPORTS.items()},
+            **{name: partial(self._acknowledge, answer) for name, answer in ANSWERS.items()},
+            "StartInstance": self._start,
+            "WaitForInstanceStart": partial(self._wait, lambda status: status != pb.ORCHESTRATION_STATUS_PENDING),
+            "WaitForInstanceCompletion": partial(self._wait, lambda status: status in ENDED),
+            "PurgeInstances": self._purge,
+            "StreamInstanceHistory": self._history,
+            "GetWorkItems": self._work_items,
+            "DeleteTaskHub": self._delete,
+        }
+        requests = {method.name: GetMessageClass(method.input_type).FromString for method in PROTOCOL.methods}
+        return {f"/{PROTOCOL.full_name}/{name}".encode(): (requests[name], answer) for name, answer in found.items()}
 
     # What becomes of a commit, and of time
 
@@ -152,13 +134,11 @@ class Service(stubs.TaskHubSidecarServiceServicer):
             for target in transaction.touched:
                 if target.startswith("@"):
                     self._look_at(target)
-                with self._waiting_lock:
-                    for changed in self._waiting.get(target, ()):
-                        changed.set()
+                for changed in self._waiting.get(target, ()):
+                    changed.set()
             for seq, name, version in transaction.activities:
                 self._dispatcher.offer(Kind.ACTIVITY, seq, (name, version))
-        if any(transaction.delayed for transaction in transactions):
-            self._due_changed.set()
+            self._wake_at(transaction.due)
 
     def _look_at(self, target: str) -> None:
         """Offer an orchestration or entity that has something to do. What is committed decides, nothing else."""
@@ -166,48 +146,49 @@ class Service(stubs.TaskHubSidecarServiceServicer):
         if self._dispatcher.busy(kind, target):
             return
         if kind is Kind.ENTITY:
-            if self.database.read(OPERATIONS, {"id": target, "now": now_us()}):
+            if self._database.read(OPERATIONS, {"id": target, "now": now_us()}):
                 self._dispatcher.offer(Kind.ENTITY, target, (target.split("@")[1], ""))
         else:
-            for name, version, execution in self.database.read(READY, {"id": target, "now": now_us()}):
+            for name, version, execution in self._database.read(READY, {"id": target, "now": now_us()}):
                 self._dispatcher.offer(Kind.ORCHESTRATION, target, (name, version), execution)
 
-    def _watch_clock(self) -> None:
-        """One thread for whatever falls due next."""
-        while not self._closed:
-            self._due_changed.clear()
-            try:
-                seconds = self._look_at_due()
-            except sqlite3.Error:
-                logger.exception("the task hub %s could not be read; timers wait", self._path)
-                seconds = RETRY_SECONDS
-            self._due_changed.wait(min(seconds, LONGEST_SLEEP))
+    def _wake_at(self, due: float) -> None:
+        """Look at the clock not later than that."""
+        if due < self._due_next:
+            self._due_next = due
+            self._clock.cancel()
+            self._clock = self._loop.call_later((due - now_us()) / 1e6, self._watch_clock)
 
-    def _look_at_due(self) -> float:
-        """Offer what fell due since the last time; returns the seconds until something does again."""
+    def _watch_clock(self) -> None:
+        """Offer what fell due since the last time, and come again when something does."""
         now = now_us()  # which may be earlier: then some of it is looked at twice
-        for (target,) in self.database.read(
-            "SELECT DISTINCT target FROM inbox WHERE due > ? AND due <= ?", (self._due_seen, now)
-        ):
-            self._look_at(target)
-        self._due_seen = now  # not before: what cannot be read now is looked at again
-        ((due,),) = self.database.read("SELECT min(due) FROM inbox WHERE due > ?", (self._due_seen,))
-        return LONGEST_SLEEP if due is None else (due - now_us()) / 1e6
+        self._due_next = math.inf
+        try:
+            fell_due = "SELECT DISTINCT target FROM inbox WHERE due > ? AND due <= ?"
+            for (target,) in self._database.read(fell_due, (self._due_seen, now)):
+                self._look_at(target)
+            self._due_seen = now  # not before: what cannot be read now is looked at again
+            ((due,),) = self._database.read("SELECT min(due) FROM inbox WHERE due > ?", (now,))
+            self._wake_at(min(due or math.inf, now + LONGEST_SLEEP * 1e6))
+        except sqlite3.Error:
+            logger.exception("the task hub %s could not be read; timers wait", self._path)
+            self._wake_at(now + RETRY_SECONDS * 1e6)
 
     # Workers
 
-    def GetWorkItems(self, request: pb.GetWorkItemsRequest, context: Any) -> Iterator[pb.WorkItem]:
+    async def _work_items(self, request: pb.GetWorkItemsRequest) -> AsyncGenerator[pb.WorkItem]:
         worker = self._dispatcher.join(request)
-        context.add_callback(worker.work.set)
         try:
-            while context.is_active():
+            while True:
                 worker.work.clear()
                 while lease := self._dispatcher.take(worker):
+                    if lease.kind is Kind.ENTITY:
+                        await self._database.settle()  # it may act on the world
                     try:
                         item = self._work_item(lease)
                     except Exception:  # this one's rows are damaged; it must not hold up the others
                         logger.exception("%s %s cannot be handed out", lease.kind, lease.key)
-                        self.give_back(lease.token)
+                        self._give_back(lease.token)
                         continue
                     if item is None:
                         self._dispatcher.release(lease)  # it has ended, or is no more
@@ -216,12 +197,12 @@ class Service(stubs.TaskHubSidecarServiceServicer):
                     else:
                         item.completionToken = lease.token
                         yield item
-                worker.work.wait()
+                await worker.work.wait()
         finally:
             self._dispatcher.leave(worker)
 
     def _work_item(self, lease: Lease) -> pb.WorkItem | None:
-        read, now, id = self.database.read, now_us(), str(lease.key)
+        read, now, id = self._database.read, now_us(), str(lease.key)
         match lease.kind:
             case Kind.ORCHESTRATION:
                 rows = read(TURN, {"id": id, "now": now})
@@ -240,16 +221,13 @@ class Service(stubs.TaskHubSidecarServiceServicer):
             case Kind.ENTITY:
                 if not (rows := read(OPERATIONS, {"id": id, "now": now})):
                     return None
-                self.database.settle()  # an entity may act on the world
                 lease.delivered = {seq: pb.HistoryEvent.FromString(message) for seq, message, _ in rows}
                 state = StringValue(value=rows[0][2]) if rows[0][2] is not None else None
                 operations = lease.delivered.values()
                 batch = pb.EntityRequest(instanceId=id, entityState=state, operationRequests=operations)
                 return pb.WorkItem(entityRequestV2=batch)
 
-    def report(
-        self, request: Any, context: Any, keep: Callable[[Transaction, Lease, Any], None]
-    ) -> pb.CompleteTaskResponse:
+    async def _report(self, keep: Callable[[Transaction, Lease, Any], None], request: Any) -> pb.CompleteTaskResponse:
         lease = self._dispatcher.held(request.completionToken)
         if lease is None:
             logger.info("a report came too late: the work was given to another worker")
@@ -262,96 +240,101 @@ class Service(stubs.TaskHubSidecarServiceServicer):
                 tx.touched.add(str(lease.key))
 
         try:
-            self.write(context, report)
+            await self._write(report)
         except Late:
             logger.info("a report came too late: the work was reported on, or is no more")
             self._again(lease)
         except BaseException:
-            self.give_back(lease.token)
+            self._give_back(lease.token)
             raise
         return pb.CompleteTaskResponse()
 
-    def give_back(self, token: str) -> None:
+    async def _acknowledge(self, answer: Any, request: Any) -> Any:
+        self._give_back(getattr(request, "completionToken", ""))
+        return answer
+
+    def _give_back(self, token: str) -> None:
         """Not at once: a worker that cannot do it now would be given it over and over."""
         if lease := self._dispatcher.held(token):
-            retry = threading.Timer(RETRY_SECONDS, self._again, (lease,))
-            retry.daemon = True
-            retry.start()
+            self._loop.call_later(RETRY_SECONDS, self._again, lease)
 
     def _again(self, lease: Lease) -> None:
         self._dispatcher.release(lease)
         if lease.kind is Kind.ACTIVITY:
             self._dispatcher.offer(lease.kind, lease.key, lease.name)  # whoever takes it sees whether it is done
-        elif not self._closed:
+        else:
             self._look_at(str(lease.key))
 
     # Clients
 
-    def Hello(self, request: Empty, context: Any) -> Empty:
-        return Empty()
+    async def _write[T](self, operation: Callable[[Transaction], T]) -> T:
+        try:
+            return await self._database.write(operation)
+        except (sqlite3.Error, OSError) as error:
+            logger.error("the task hub %s could not be written: %s", self._path, error)
+            message = (
+                f"the task hub {self._path} could not be written ({error}), nothing of this call was kept;"
+                " see that its disk has space, then call again"
+            )
+            raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, message) from error
 
-    def StartInstance(self, request: pb.CreateInstanceRequest, context: Any) -> pb.CreateInstanceResponse:
+    async def _call(self, operation: Callable[[Transaction, Any], Any], request: Any) -> Any:
+        return await self._write(lambda tx: operation(tx, request))
+
+    async def _ask(self, query: Callable[[queries.Read, Any], Any], request: Any) -> Any:
+        answer = query(self._database.read, request)
+        await self._database.settle()
+        return answer
+
+    async def _start(self, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
         if self._default_version and not request.version.value:
             request.version.value = self._default_version
-        return self.write(context, lambda tx: instances.start(tx, request))
+        return await self._call(instances.start, request)
 
-    def WaitForInstanceStart(self, request: pb.GetInstanceRequest, context: Any) -> pb.GetInstanceResponse:
-        return self._wait(request, context, lambda status: status != pb.ORCHESTRATION_STATUS_PENDING)
-
-    def WaitForInstanceCompletion(self, request: pb.GetInstanceRequest, context: Any) -> pb.GetInstanceResponse:
-        return self._wait(request, context, lambda status: status in ENDED)
-
-    def _wait(
-        self, request: pb.GetInstanceRequest, context: Any, reached: Callable[[pb.OrchestrationStatus], bool]
+    async def _wait(
+        self, reached: Callable[[pb.OrchestrationStatus], bool], request: pb.GetInstanceRequest
     ) -> pb.GetInstanceResponse:
         """As long as the caller likes to wait."""
-        changed = threading.Event()
-        context.add_callback(changed.set)
-        with self._waiting_lock:
-            self._waiting[request.instanceId].add(changed)
+        changed = asyncio.Event()
+        self._waiting[request.instanceId].add(changed)
         try:
             while True:
-                found = queries.get_instance(self.database.read, request)
-                self.database.settle()
-                if (reached(found.orchestrationState.orchestrationStatus) and found.exists) or not context.is_active():
-                    return found
-                changed.wait()
                 changed.clear()
+                found = await self._ask(queries.get_instance, request)
+                if reached(found.orchestrationState.orchestrationStatus) and found.exists:
+                    return found
+                await changed.wait()
         finally:
-            with self._waiting_lock:
-                self._waiting[request.instanceId].discard(changed)
-                if not self._waiting[request.instanceId]:
-                    del self._waiting[request.instanceId]
+            self._waiting[request.instanceId].discard(changed)
+            if not self._waiting[request.instanceId]:
+                del self._waiting[request.instanceId]
 
-    def PurgeInstances(self, request: pb.PurgeInstancesRequest, context: Any) -> pb.PurgeInstancesResponse:
-        def purge(ids: Iterable[str]) -> int:
-            return self.write(context, lambda tx: sum(_purge(tx, id, request.recursive) for id in ids))
+    async def _purge(self, request: pb.PurgeInstancesRequest) -> pb.PurgeInstancesResponse:
+        async def purge(ids: Iterable[str]) -> int:
+            return await self._write(lambda tx: sum(_purge(tx, id, request.recursive) for id in ids))
 
         if not request.HasField("purgeInstanceFilter"):
-            deleted = purge([request.instanceId] if request.instanceId else request.instanceBatch.instanceIds)
+            deleted = await purge([request.instanceId] if request.instanceId else request.instanceBatch.instanceIds)
             return pb.PurgeInstancesResponse(deletedInstanceCount=deleted, isComplete=BoolValue(value=True))
         chosen = request.purgeInstanceFilter
-        seconds = chosen.timeout.ToTimedelta().total_seconds() if chosen.HasField("timeout") else float("inf")
+        seconds = chosen.timeout.ToTimedelta().total_seconds() if chosen.HasField("timeout") else math.inf
         deadline = time.monotonic() + seconds
-        deleted, ids = 0, queries.ended_ids(self.database.read, chosen, PURGE_AT_ONCE)
+        deleted, ids = 0, queries.ended_ids(self._database.read, chosen, PURGE_AT_ONCE)
         while ids and (not deleted or time.monotonic() < deadline):
-            deleted += purge(ids)
-            ids = queries.ended_ids(self.database.read, chosen, PURGE_AT_ONCE)
+            deleted += await purge(ids)
+            ids = queries.ended_ids(self._database.read, chosen, PURGE_AT_ONCE)
         return pb.PurgeInstancesResponse(deletedInstanceCount=deleted, isComplete=BoolValue(value=not ids))
 
-    def StreamInstanceHistory(
-        self, request: pb.StreamInstanceHistoryRequest, context: Any
-    ) -> Iterator[pb.HistoryChunk]:
-        if not self.database.read("SELECT 1 FROM instances WHERE id = ?", (request.instanceId,)):
-            context.abort(grpc.StatusCode.NOT_FOUND, f"Orchestration instance '{request.instanceId}' not found")
-        self.database.settle()
-        return queries.history(self.database.read, request.instanceId)
+    async def _history(self, request: pb.StreamInstanceHistoryRequest) -> AsyncGenerator[pb.HistoryChunk]:
+        if not self._database.read("SELECT 1 FROM instances WHERE id = ?", (request.instanceId,)):
+            raise Refused(grpc.StatusCode.NOT_FOUND, f"Orchestration instance '{request.instanceId}' not found")
+        chunks = queries.history(self._database.read, request.instanceId)
+        await self._database.settle()
+        for chunk in chunks:
+            yield chunk
 
-    def CreateTaskHub(self, request: pb.CreateTaskHubRequest, context: Any) -> pb.CreateTaskHubResponse:
-        return pb.CreateTaskHubResponse()  # it is there, or nobody would answer
-
-    def DeleteTaskHub(self, request: pb.DeleteTaskHubRequest, context: Any) -> Any:
-        context.abort(grpc.StatusCode.UNIMPLEMENTED, f"to delete this hub, stop its host and remove {self._path}")
+    async def _delete(self, request: pb.DeleteTaskHubRequest) -> pb.DeleteTaskHubResponse:
+        raise Refused(grpc.StatusCode.UNIMPLEMENTED, f"to delete this hub, stop its host and remove {self._path}")
 
 
 def _in_order(rows: list[tuple[int, bytes]], now: int) -> dict[int, pb.HistoryEvent]:

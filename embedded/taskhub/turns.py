@@ -10,7 +10,8 @@ from google.protobuf.wrappers_pb2 import StringValue
 from embedded.taskhub import entities, instances
 from embedded.taskhub.database import Transaction
 from embedded.taskhub.dispatch import Lease
-from embedded.taskhub.inbox import ENDED, Late, Refused, consume, deliver, event, given, post
+from embedded.taskhub.inbox import ENDED, Late, consume, deliver, event, given, post
+from embedded.taskhub.wire import Refused
 
 OUTLIVE_EXECUTION = ("eventRaised", "executionSuspended", "executionResumed")
 """Kinds of events that continue-as-new keeps; the others answer what the ended execution had asked."""
