@@ -16,6 +16,7 @@ from embedded.errors import StartError
 APPLICATION = 0x4E534842  # in the file's header: this is a task hub
 SCHEMA_VERSION = 1
 FAILED = "the disk failed; see to it, then restart the host"
+PATIENCE = 2  # passes of the loop that a sync waits for writes to share it
 SYNC = getattr(os, "fdatasync", os.fsync)
 
 SCHEMA = """
@@ -142,7 +143,7 @@ class Database:
             for call in calls:
                 call.error = error
         if not self._unsynced:
-            self._loop.call_soon(self._sync)  # after those whom that woke
+            self._loop.call_soon(self._sync, PATIENCE)  # after those whom that woke
         self._unsynced += calls
 
     def _transact(self, calls: list[_Call]) -> None:
@@ -162,8 +163,11 @@ class Database:
                     call.error = None
                     self._transact([call])
 
-    def _sync(self) -> None:
+    def _sync(self, patience: int) -> None:
         """On the loop itself: whoever could be answered meanwhile waits for this, and a thread costs more than it."""
+        if patience == PATIENCE or (patience and self._writes):
+            self._loop.call_soon(self._sync, patience - 1)
+            return
         calls, self._unsynced = self._unsynced, []
         try:
             if self._failed:  # the system may call the next sync a success though pages of the last are gone

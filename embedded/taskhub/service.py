@@ -89,8 +89,8 @@ class Service:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._due_seen = now_us()
         self._due_next = math.inf
-        self._clock: asyncio.Handle = self._loop.call_soon(self._watch_clock)
         self._database = Database(path, self._committed, self._synced)
+        self._clock: asyncio.Handle = self._loop.call_soon(self._watch_clock)
         for seq, name, version in self._database.read("SELECT seq, name, version FROM activities ORDER BY seq"):
             self._dispatcher.offer(Kind.ACTIVITY, seq, (name, version))
         for (target,) in self._database.read("SELECT DISTINCT target FROM inbox WHERE due <= ?", (self._due_seen,)):
