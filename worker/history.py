@@ -115,11 +115,13 @@ def usage(items: Sequence[Item], turn: int) -> list[TurnUsage]:
 
 
 def nudged_in_a_row(items: Sequence[Item], turn: int, code: str) -> int:
-    """How often in a row the model of this turn got this notice for an answer."""
+    """How often the model of this turn got this notice since it last called a tool."""
     count = 0
-    for item in items:
-        if item.turn == turn and item.kind is not ItemKind.REASONING:
-            count = count + 1 if item.code == code else 0
+    for item in reversed([item for item in items if item.turn == turn]):
+        if item.code == code:
+            count += 1
+        elif item.kind not in (ItemKind.REASONING, ItemKind.ASSISTANT_MESSAGE):
+            break
     return count
 
 

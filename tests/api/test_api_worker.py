@@ -20,6 +20,7 @@ from nightshift.models import (
     Stream,
     WorkerConfig,
 )
+from nightshift.pricing import price_steps
 from nightshift.tokens import AUDIENCE
 from tests.api.house import House
 
@@ -307,3 +308,45 @@ async def test_a_worker_still_reads_while_its_session_is_stopping(house: House, 
     await house.services.log.project(session_id, 9, {"phase": Phase.STOPPING})
     answer = await house.http.get("/api/worker/items", headers=house.worker(session_id))
     assert answer.status_code == 200
+
+
+def draft(**more: Any) -> dict[str, Any]:
+    return {"turn": 1, "id": "1.r.0", "kind": "text", "text": "so far "} | more
+
+
+async def test_drafts_go_to_the_live_channel_and_nowhere_else(house: House, session_id: str):
+    before = house.stored()
+    answer = await house.http.post("/api/worker/drafts", headers=house.worker(session_id), json=draft(offset=5))
+    assert (answer.status_code, answer.content) == (204, b"")
+    ((heard_by, heard),) = house.hints.drafts
+    assert (heard_by, heard.text, heard.offset) == (session_id, "so far ", 5)
+    assert house.stored() == before
+
+
+async def test_drafts_are_fenced_and_small(house: House, session_id: str):
+    for wrong in (draft(text="x" * 4001), draft(kind="secret"), draft(more=1), draft(id="a b")):
+        answer = await house.http.post("/api/worker/drafts", headers=house.worker(session_id), json=wrong)
+        assert answer.status_code == 422
+    stale = await house.http.post("/api/worker/drafts", headers=house.worker(session_id, 2), json=draft())
+    assert stale.status_code == 409
+    assert (await house.http.post("/api/worker/drafts", json=draft())).status_code == 401
+    assert house.hints.drafts == []
+
+
+async def test_a_worker_learns_where_prices_change_with_length(house: House, session_id: str):
+    answer = await house.http.get("/api/worker/session", headers=house.worker(session_id))
+    assert WorkerConfig.model_validate(answer.json()).price_steps == price_steps(house.services.prices)
+
+
+async def test_usage_is_kept_apart_by_price_step(house: House, session_id: str):
+    def usage(above: int, calls: int) -> dict[str, Any]:
+        tokens = {"input": 300_000 * calls if above else 10, "output": 1, "calls": calls}
+        return {"turn": 1, "model": "gpt-5.4", "above": above, "tokens": tokens}
+
+    report = {"kind": "progress", "generation": 1, "turn": 1}
+    for entries in ([usage(0, 1)], [usage(0, 1), usage(272_000, 1)], [usage(0, 1), usage(272_000, 2)], [usage(0, 1)]):
+        body = report | {"usage": entries}
+        answer = await house.http.post("/api/worker/reports", headers=house.worker(session_id), json=body)
+        assert answer.status_code == 202
+    kept = {entry.above: entry.tokens for entry in await house.services.log.usage(session_id)}
+    assert {above: tokens.calls for above, tokens in kept.items()} == {0: 1, 272_000: 2}

@@ -15,6 +15,7 @@ from websockets.typing import Subprotocol
 
 from embedded.host import PUBSUB, Host
 from nightshift.live import PubSubLive
+from nightshift.models import Draft
 from nightshift.testing.emulators.identity import Identity, self_signed, trust
 from nightshift.testing.wire import Answer, Request, serve
 
@@ -34,6 +35,10 @@ async def test_whoever_has_a_pages_url_hears_its_session_and_can_say_nothing(mon
             await live.hint("s-2", 8)
             await live.hint("s-1", 9)
             assert json.loads(await socket.recv())["data"] == {"session": "s-1", "seq": 9}
+            draft = Draft(turn=1, id="1.r.0", kind="text", text="so far ")
+            await live.draft("s-2", draft)
+            await live.draft("s-1", draft)
+            assert json.loads(await socket.recv())["data"] == {"session": "s-1", "draft": draft.model_dump()}
             said = {"type": "sendToGroup", "group": "session-s-1", "data": 1, "dataType": "json", "ackId": 1}
             await socket.send(json.dumps(said))
             assert json.loads(await socket.recv())["success"] is False

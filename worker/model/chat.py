@@ -31,11 +31,11 @@ def request(prompt: Prompt, session_id: str, lacks: Collection[str]) -> tuple[di
     if "reasoning_content" in lacks:
         messages = [{key: value for key, value in each.items() if key != "reasoning_content"} for each in messages]
     tools = without_strict(prompt.tools) if "strict" in lacks else prompt.tools
-    body: dict[str, Any] = {"model": prompt.model, "messages": messages, "stream": True}
+    body: dict[str, Any] = {"model": prompt.model, "stream": True}
     if tools:
         body["tools"] = [{"type": "function", "function": {k: v for k, v in t.items() if k != "type"}} for t in tools]
     optional = {name: value for name, value in optional.items() if name not in lacks}
-    return body | optional, {*optional, "reasoning_content", "strict"} - set(lacks)
+    return body | optional | {"messages": messages}, {*optional, "reasoning_content", "strict"} - set(lacks)
 
 
 def _messages(items: Items) -> Items:

@@ -39,14 +39,14 @@ def request(prompt: Prompt, session_id: str, lacks: Collection[str]) -> tuple[di
     body: dict[str, Any] = {
         "model": prompt.model,
         "instructions": prompt.instructions,
-        "input": _input(prompt.input),
         "tools": without_strict(prompt.tools) if "strict" in lacks else prompt.tools,
         "stream": True,
     }
     if prompt.max_output_tokens:
         body["max_output_tokens"] = prompt.max_output_tokens
     optional = {name: value for name, value in optional.items() if name not in lacks}
-    return body | optional, {*optional, *kept, "strict"} - set(lacks)
+    # What grows comes last: a request begins with the bytes of the one before.
+    return body | optional | {"input": _input(prompt.input)}, {*optional, *kept, "strict"} - set(lacks)
 
 
 def _input(items: Items) -> Items:
