@@ -14,7 +14,7 @@ from api.begin import ensure_begun
 from api.doorbell import Doorbell
 from nightshift import telemetry
 from nightshift.errors import Permanent, Retryable
-from nightshift.models import MachineInfo, Phase, Power, Session
+from nightshift.models import ControlKind, MachineInfo, NewControl, Phase, Power, Session
 from nightshift.services import Services
 
 type PutAway = Callable[[str], Awaitable[None]]
@@ -22,6 +22,8 @@ type PutAway = Callable[[str], Awaitable[None]]
 _log = logging.getLogger(__name__)
 _GRACE = timedelta(minutes=1)
 """A session this young may still be on its way through the API."""
+_UPLOAD = timedelta(days=1)
+"""A session whose first files did not come by then is given up."""
 
 
 @dataclass
@@ -60,8 +62,13 @@ async def tidy(services: Services, doorbell: Doorbell, now: datetime | None = No
                 continue
             # Each of these is a no-op where there is nothing to do.
             if await _forgotten(services, session):
-                await ensure_begun(services.log, doorbell, session)
-                await doorbell.ring(session.id, "user_message")
+                awaited = await ensure_begun(services, doorbell, session)
+                if awaited and now - session.created_at < _UPLOAD:
+                    continue
+                if awaited:  # an upload that was given up: the session ends as if its owner had deleted it
+                    never = NewControl(id="files-never-came", kind=ControlKind.DELETE)
+                    await services.log.append_control(session.id, never)
+                await doorbell.ring(session.id, "control" if awaited else "user_message")
                 findings.woken += 1
             elif session.phase in (Phase.WORKING, Phase.WAITING):
                 # After the loss of a task hub nobody else would ever put this machine to rest.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -9,8 +11,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import problem
 
 MAX_BODY = 1 << 20
+MAX_FILE = 25 << 20
 MAX_WORKER_BODY = 16 << 20
 """A worker sends up to 50 items at once, and a tool's output alone may be MAX_TEXT characters."""
+_FILE = re.compile(r"/api/(sessions/[^/]+/files|worker/files/[^/]+)")
 
 
 class BodyLimit:
@@ -23,8 +27,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = MAX_WORKER_BODY if scope["path"].startswith("/api/worker/") else MAX_BODY
-        refusal = f"The body is larger than {limit} bytes; send less"
+        limit, refusal = _limit(scope["path"])
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
             await problem(413, refusal)(scope, receive, send)
@@ -43,8 +46,17 @@ class BodyLimit:
         await self._app(scope, counted, send)
 
 
+def _limit(path: str) -> tuple[int, str]:
+    """(bytes, what to say to more)"""
+    if _FILE.fullmatch(path):
+        advice = "compress or split it, or put it where the agent can fetch it from"
+        return MAX_FILE, f"A file may have {MAX_FILE >> 20} MB; {advice}"
+    limit = MAX_WORKER_BODY if path.startswith("/api/worker/") else MAX_BODY
+    return limit, f"The body is larger than {limit} bytes; send less"
+
+
 class PrivateAnswers:
-    """No guessing of content types; no cache keeps what the API said."""
+    """No guessing of content types; no cache keeps what the API said, unless it said so itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -54,7 +66,7 @@ class PrivateAnswers:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
-                if scope["path"].startswith("/api/"):
+                if scope["path"].startswith("/api/") and "Cache-Control" not in headers:
                     headers["Cache-Control"] = "no-store"
             await send(message)
 

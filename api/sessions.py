@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api import budget
 from api.auth import KEY_SCHEMES, Principal, Reader, Writer, own_session
-from api.begin import ensure_begun
+from api.begin import ensure_begun, must_be_begun, refuse_if_ending
 from api.dependencies import After, DoorbellDep, IdempotencyKey, ServicesDep, Wait, digest, entry_id, poll
 from api.views import (
     Accepted,
@@ -29,12 +29,12 @@ from api.views import (
     links,
     view,
 )
+from nightshift.blobs import demand
 from nightshift.errors import Conflict
 from nightshift.log import utc_now
-from nightshift.models import ControlKind, ItemKind, ItemsPage, NewControl, NewItem, Phase, Session, Stream
+from nightshift.models import ControlKind, ItemKind, ItemsPage, NewControl, NewItem, Session, Stream
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=KEY_SCHEMES)
-_ENDING = {Phase.DELETING, Phase.DELETED}
 
 
 @router.post("", status_code=202, summary="Begin a session")
@@ -58,11 +58,11 @@ async def create_session(
             updated_at=now,
         )
     )
-    await ensure_begun(services.log, doorbell, session)
+    awaited = await ensure_begun(services, doorbell, session)
     where = links(session.id)
     response.headers["Location"] = where.self
     urls = durable_urls(principal, doorbell, session.id)
-    return Accepted(id=session.id, phase=session.phase, links=where, durable=urls)
+    return Accepted(id=session.id, phase=session.phase, links=where, durable=urls, awaited_files=awaited)
 
 
 @router.get("", summary="List sessions, newest first")
@@ -117,10 +117,11 @@ async def send_message(
     idempotency_key: IdempotencyKey = None,
 ) -> Stored:
     session = await own_session(services, principal, session_id)
-    _refuse_if_ending(session)
+    refuse_if_ending(session)
     if new.model:
         budget.must_be_priced(services, new.model, session.budget_usd or session.request.budget_usd)
-    await ensure_begun(services.log, doorbell, session)
+    await must_be_begun(services, doorbell, session)
+    await demand(services.blobs, session_id, new.files)
     message = NewItem(
         id=entry_id(principal.subject, idempotency_key),
         kind=ItemKind.USER_MESSAGE,
@@ -146,9 +147,11 @@ async def _steering(
 
     async def steer(kind: ControlKind, budget_usd: float | None = None) -> Stored:
         session = await own_session(services, principal, session_id)
-        if kind is not ControlKind.DELETE:
-            _refuse_if_ending(session)
-        await ensure_begun(services.log, doorbell, session)
+        if kind is ControlKind.DELETE:
+            await ensure_begun(services, doorbell, session)  # or the bell below starts what has only to end
+        else:
+            refuse_if_ending(session)
+            await must_be_begun(services, doorbell, session)
         wanted = NewControl(
             id=entry_id(principal.subject, idempotency_key),
             kind=kind,
@@ -205,11 +208,6 @@ async def delete_session(steer: Steer) -> Stored:
 async def get_live_url(session_id: str, principal: Reader, services: ServicesDep) -> LiveUrl:
     await own_session(services, principal, session_id)
     return LiveUrl(url=await services.live.page_url(session_id))
-
-
-def _refuse_if_ending(session: Session) -> None:
-    if session.phase in _ENDING:
-        raise Conflict("This session is being deleted and takes nothing more; begin a new one")
 
 
 def _session_id(principal: Principal, idempotency_key: str | None) -> str:

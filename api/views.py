@@ -72,6 +72,7 @@ class Links(Model):
     budget: str
     delete: str
     live: str
+    files: str
     page: str
 
 
@@ -123,6 +124,8 @@ class Accepted(Model):
     id: str
     phase: Phase
     links: Links
+    awaited_files: list[str]
+    """Names of its files that are still to be uploaded: it begins with the last, and is given up after a day."""
     durable: dict[str, str] | None = None
 
 
@@ -150,6 +153,7 @@ def links(session_id: str) -> Links:
         budget=f"{this}/budget",
         delete=this,
         live=f"{this}/live",
+        files=f"{this}/files",
         page=f"/sessions/{session_id}",
     )
 

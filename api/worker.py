@@ -15,6 +15,7 @@ from api import budget
 from api.auth import WORKER_SCHEME, Worker
 from api.dependencies import After, DoorbellDep, ServicesDep, Wait, poll
 from nightshift import telemetry
+from nightshift.blobs import demand
 from nightshift.errors import Forbidden, StaleGeneration, Unprocessable
 from nightshift.models import (
     Control,
@@ -106,6 +107,7 @@ async def append_worker_items(new: NewItems, worker: Worker, services: ServicesD
         if item.generation not in (None, worker.generation):
             raise Unprocessable(f"Item '{item.id}' is of generation {item.generation}, the token of another")
         _must_be_readable_again(item)
+    await demand(services.blobs, worker.session_id, [file for item in new.items for file in item.files])
     stored: list[StoredItem] = []
     for item in new.items:
         own = item.model_copy(update={"generation": worker.generation})

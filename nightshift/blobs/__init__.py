@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 
 from nightshift.errors import NotFound, Unprocessable
+from nightshift.models import FileRef
+from nightshift.ports import Blobs
 
 PIECE = 256 * 1024
 """Bytes handed on at once."""
@@ -28,6 +30,20 @@ def check_place(session_id: str, name: str = "0" * 64) -> None:
 def check_type(content_type: str) -> None:
     if not _TYPE.fullmatch(content_type):
         raise Unprocessable("The content type must be 1 to 100 printable ASCII characters")
+
+
+async def missing(blobs: Blobs, session_id: str, files: Sequence[FileRef]) -> list[str]:
+    """Names of those that the session does not have, in order."""
+    if not files:
+        return []
+    kept = set(await blobs.list(session_id))
+    return [name for name in dict.fromkeys(file.name for file in files) if name not in kept]
+
+
+async def demand(blobs: Blobs, session_id: str, files: Sequence[FileRef]) -> None:
+    """Raises Unprocessable if the session does not have them all."""
+    if absent := await missing(blobs, session_id, files):
+        raise Unprocessable(f"This session has no file {absent[0]}; upload it first, then refer to it")
 
 
 async def verified(name: str, content: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]:

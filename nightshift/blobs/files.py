@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from nightshift.blobs import PIECE, check_place, check_type, verified
+from nightshift.errors import Conflict
 from nightshift.ports import Blob
 
 
@@ -41,6 +42,8 @@ class FileBlobs:
                     await asyncio.to_thread(file.write, piece)
                 await asyncio.to_thread(_sync, file)
             await asyncio.to_thread(_rename, draft, path)
+        except FileNotFoundError as error:
+            raise Conflict("The session's files were deleted while this one came") from error
         finally:
             draft.unlink(missing_ok=True)
         return _blob(path)

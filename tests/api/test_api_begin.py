@@ -98,7 +98,7 @@ async def test_a_request_repeated_after_a_crash_completes_the_session(house: Hou
     )
     await house.services.log.create_session(session)
     if crash_after == "the item":
-        await ensure_begun(house.services.log, DurableDoorbell(HubIsAway()), session)  # type: ignore[arg-type]
+        await ensure_begun(house.services, DurableDoorbell(HubIsAway()), session)  # type: ignore[arg-type]
 
     answer = await house.http.post("/api/sessions", json=REQUEST, headers={"Idempotency-Key": "crash"})
 
@@ -122,7 +122,7 @@ async def test_a_session_that_runs_is_not_begun_again(house: House):
     session_id = await house.begin()
     await house.start_machine(session_id)
     house.bells.started.clear()
-    await ensure_begun(house.services.log, house.bells, await house.services.log.session(session_id))
+    await ensure_begun(house.services, house.bells, await house.services.log.session(session_id))
     assert house.bells.started == []
 
 

@@ -22,6 +22,8 @@ PATHS = {
     "/api/sessions/{session_id}/live": {"get"},
     "/api/sessions/{session_id}/read": {"put"},
     "/api/preferences": {"get", "put"},
+    "/api/sessions/{session_id}/files": {"put"},
+    "/api/sessions/{session_id}/files/{name}": {"get"},
     "/api/keys": {"get", "post"},
     "/api/keys/{key_id}": {"delete"},
     "/api/worker/session": {"get"},
@@ -29,6 +31,7 @@ PATHS = {
     "/api/worker/drafts": {"post"},
     "/api/worker/reports": {"post"},
     "/api/worker/reservations": {"post"},
+    "/api/worker/files/{name}": {"get", "put"},
     "/api/worker/github-token": {"post"},
 }
 

@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
+from nightshift.blobs import name_of
 from nightshift.keys import Scope
 from tests.api.house import House
 from tests.api.issuer import OTHER, Issuer, signed_in
@@ -27,6 +28,8 @@ NEEDS = {
     "DELETE /api/sessions/{session_id}": "write",
     "GET /api/sessions/{session_id}/items": "read",
     "GET /api/sessions/{session_id}/live": "read",
+    "PUT /api/sessions/{session_id}/files": "write",
+    "GET /api/sessions/{session_id}/files/{name}": "read",
     "POST /api/sessions/{session_id}/messages": "write",
     "POST /api/sessions/{session_id}/interrupt": "write",
     "POST /api/sessions/{session_id}/stop": "write",
@@ -45,6 +48,8 @@ NEEDS = {
     "POST /api/worker/reports": "worker",
     "POST /api/worker/reservations": "worker",
     "POST /api/worker/github-token": "worker",
+    "PUT /api/worker/files/{name}": "worker",
+    "GET /api/worker/files/{name}": "worker",
 }
 BODIES = {
     "POST /api/sessions": {"message": "hi"},
@@ -59,7 +64,11 @@ BODIES = {
     "POST /api/worker/reservations": {"id": "c", "model": "m", "input_tokens": 1, "max_output_tokens": 1},
     "POST /api/worker/github-token": {},
 }
-QUERIES = {"GET /sessions/{session_id}/fragment": "?after=0"}
+QUERIES = {
+    "GET /sessions/{session_id}/fragment": "?after=0",
+    "PUT /api/sessions/{session_id}/files": "?filename=empty",
+}
+EMPTY = name_of(b"")
 WAYS = ("key", "sign-in", "token")
 
 
@@ -77,6 +86,7 @@ def test_every_route_is_in_the_table(house: House):
 async def begun(azure: House) -> tuple[House, str]:
     answer = await azure.http.post("/api/sessions", json={"message": "hi"}, headers=signed_in("user"))
     await azure.start_machine(answer.json()["id"])
+    await azure.services.blobs.put(answer.json()["id"], EMPTY, b"", "text/plain")
     return azure, answer.json()["id"]
 
 
@@ -87,7 +97,7 @@ async def ask(house: House, route: str, session_id: str, headers: dict[str, str]
         {
             "session_id": session_id,
             "wanted": "0",
-            "name": "app.css",
+            "name": EMPTY if "/files/" in path else "app.css",
             "seq": "1",
             "key_id": key.json()["key"]["id"] if key else "",
         }
