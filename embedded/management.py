@@ -4,7 +4,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -54,6 +54,9 @@ class _Query(BaseModel, alias_generator=to_camel):
     created_time_from: datetime | None = None
     created_time_to: datetime | None = None
     runtime_status: Annotated[list[Status] | None, BeforeValidator(_statuses)] = None
+    last_operation_time_from: datetime | None = None
+    last_operation_time_to: datetime | None = None
+    fetch_state: bool = False
     top: NonNegativeInt = 0
     op: str = ""
 
@@ -77,6 +80,7 @@ class Management:
             ("POST", "instances/{id}/raiseEvent/{event}", self._raise_event),
             ("POST", "instances/{id}/restart", self._restart),
             ("POST", "instances/{id}/{operation}", self._operate),
+            ("GET", "entities/{entity?}", self._list_entities),
             ("GET", "entities/{entity}/{key}", self._get_entity),
             ("POST", "entities/{entity}/{key}", self._signal_entity),
         ]
@@ -179,6 +183,23 @@ class Management:
         if entity is None or not entity.get_state():  # a deleted one has no state
             raise HTTPException(404, "There is no such entity.")
         return JSONResponse(entity.get_typed_state())
+
+    async def _list_entities(self, request: Request, query: _Query) -> Response:
+        name = request.path_params.get("entity")
+        criteria = durable.EntityQuery(
+            f"@{name.lower()}@" if name else None, query.last_operation_time_from, query.last_operation_time_to,
+            query.fetch_state, page_size=query.top,
+        )  # fmt: skip
+        token = helpers.get_string_value(request.headers.get(CONTINUATION))
+        page: pb.QueryEntitiesResponse = await self.stub.QueryEntities(
+            client_helpers.build_query_entities_req(criteria, token)
+        )
+        body: list[dict[str, Any]] = []
+        for each in page.entities:
+            id, time = EntityInstanceId.parse(each.instanceId), each.lastModifiedTime.ToDatetime(UTC).isoformat()
+            found = {"entityId": {"name": id.entity, "key": id.key}, "lastOperationTime": time}
+            body.append(found | ({"state": json.loads(each.serializedState.value)} if query.fetch_state else {}))
+        return JSONResponse(body, headers={CONTINUATION: page.continuationToken.value})
 
     async def _signal_entity(self, request: Request, query: _Query) -> Response:
         entity = EntityInstanceId(**request.path_params)

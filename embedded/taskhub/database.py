@@ -17,6 +17,8 @@ APPLICATION = 0x4E534842  # in the file's header: this is a task hub
 SCHEMA_VERSION = 1
 FAILED = "the disk failed; see to it, then restart the host"
 PATIENCE = 2  # passes of the loop that a sync waits for writes to share it
+LARGE = 64 << 20  # bytes of a file that is not read as a whole when it is opened, only its `LIVE` tables
+LIVE = ("instances", "inbox", "activities", "entities", "lock_requests")  # history that is damaged fails its reader
 SYNC = getattr(os, "fdatasync", os.fsync)
 
 SCHEMA = """
@@ -211,12 +213,14 @@ def _inspect(path: Path) -> None:
                     f"the task hub {path} was written by a newer host (schema {version}; this one knows"
                     f" {SCHEMA_VERSION}); it was left untouched; use that host, or another file"
                 )
-            (verdict,) = file.execute("PRAGMA quick_check(1)").fetchone()
+            if application != APPLICATION and schema != 0:  # 0: no table yet, its host was killed while it made it
+                raise StartError(f"{path} is a database, but not a task hub; it was left untouched; give another file")
+            checks = ("1",) if path.stat().st_size < LARGE else LIVE
+            verdicts = [file.execute(f"PRAGMA quick_check({each})").fetchone()[0] for each in checks]
     except sqlite3.OperationalError:
         raise  # such as: in use
     except sqlite3.DatabaseError as error:
         raise StartError(f"the task hub {path} is damaged ({error}); {untouched}") from error
-    if verdict != "ok":
-        raise StartError(f"the task hub {path} is damaged ({verdict}); {untouched}")
-    if application != APPLICATION and schema != 0:  # 0: no table yet, as when its host was killed while it made it
-        raise StartError(f"{path} is a database, but not a task hub; it was left untouched; give another file")
+    for verdict in verdicts:
+        if verdict != "ok":
+            raise StartError(f"the task hub {path} is damaged ({verdict}); {untouched}")

@@ -57,6 +57,6 @@ def deliver(tx: Transaction, id: str, message: pb.HistoryEvent, execution: str =
 def consume(tx: Transaction, delivered: dict[int, pb.HistoryEvent]) -> None:
     """Take out what was worked on; 0 is no number of the inbox. Raises Late when it was taken out before."""
     numbers = [seq for seq in delivered if seq]
-    marks = ",".join("?" * len(numbers))
-    if tx.execute(f"DELETE FROM inbox WHERE seq IN ({marks})", numbers).rowcount != len(numbers):
+    taken = tx.execute("DELETE FROM inbox WHERE seq IN (SELECT value FROM json_each(?))", (str(numbers),))
+    if taken.rowcount != len(numbers):
         raise Late

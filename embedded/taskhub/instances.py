@@ -207,14 +207,15 @@ def remove(tx: Transaction, id: str) -> None:
 
 
 def restart(tx: Transaction, request: pb.RestartInstanceRequest) -> pb.RestartInstanceResponse:
-    """Start an ended orchestration again with its input."""
+    """Start an orchestration with the input of another, or again when it has ended."""
     state = find(tx, request.instanceId)
-    if state.orchestrationStatus not in ENDED:
+    fresh = request.restartWithNewInstanceId
+    if not fresh and state.orchestrationStatus not in ENDED:
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, f"Orchestration instance '{request.instanceId}' still runs")
-    id = "" if request.restartWithNewInstanceId else request.instanceId
     again = pb.CreateInstanceRequest(
-        instanceId=id, name=state.name, tags=state.tags, **given(state, "version", "input")
-    )
+        instanceId="" if fresh else request.instanceId,
+        name=state.name, tags=state.tags, **given(state, "version", "input"),
+    )  # fmt: skip
     return pb.RestartInstanceResponse(instanceId=create(tx, again))
 
 

@@ -178,3 +178,17 @@ async def test_entities_are_signalled_and_read(serve: Serve) -> None:
         while (read := await client.get(counter)).status_code == 404:
             pass
     assert (read.status_code, read.json()) == (200, 5)
+    await client.post(f"{API}/entities/counter/miles?op=add", json=7)
+    async with asyncio.timeout(20):
+        while len((listed := await client.get(f"{API}/entities?fetchState=true")).json()) < 2:
+            pass
+    assert {each["entityId"]["key"]: each["state"] for each in listed.json()} == {"steps": 5, "miles": 7}
+    assert (await client.get(f"{API}/entities/other")).json() == []
+    first = await client.get(f"{API}/entities/Counter?top=1")
+    (oldest,) = first.json()
+    assert oldest.keys() == {"entityId", "lastOperationTime"}
+    token = {"x-ms-continuation-token": first.headers["x-ms-continuation-token"]}
+    (latest,) = (await client.get(f"{API}/entities/Counter?top=1", headers=token)).json()
+    assert {each["entityId"]["key"] for each in (oldest, latest)} == {"steps", "miles"}
+    since = {"lastOperationTimeFrom": latest["lastOperationTime"]}
+    assert (await client.get(f"{API}/entities", params=since)).json() == [latest]

@@ -21,7 +21,7 @@ from durabletask.internal import orchestrator_service_pb2 as pb
 from durabletask.task import ActivityContext, OrchestrationContext
 
 from embedded.taskhub import database
-from tests.taskhub.rig import LOG, PATIENCE, Process, Rig, Steps, collect, eventually, kinds
+from tests.taskhub.rig import LOG, PATIENCE, Process, Rig, Steps, code_of, collect, eventually, kinds
 
 SESSIONS = 12
 MESSAGES = 6
@@ -217,6 +217,43 @@ def test_nothing_is_acknowledged_and_no_activity_begins_before_the_sync(
         assert not signaled.done()
         disk.set()
         assert hand.get().HasField("entityRequestV2")
+
+
+def test_after_a_sync_that_failed_nothing_is_acknowledged(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may report the next one as a success though pages of the last are gone."""
+    hand = rig.hand()
+    rig.start("x", id="x")
+    item = hand.get()
+    sync = database.SYNC
+
+    def fail(file: int) -> None:
+        monkeypatch.setattr(database, "SYNC", sync)
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(database, "SYNC", fail)
+    schedule = pb.OrchestratorAction(id=1, scheduleTask=pb.ScheduleTaskAction(name="act"))
+    writes = (lambda: hand.turn(item, schedule), lambda: rig.start("y"), lambda: rig.send("x"))
+    for call in writes:
+        assert code_of(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for call in (lambda: rig.status("x"), lambda: rig.events("x"), lambda: rig.end("x")):
+        assert code_of(call) is grpc.StatusCode.UNKNOWN
+
+
+def test_no_event_is_overlooked_whatever_it_meets(rig: Rig) -> None:
+    """Events come while others are in a worker's hands, reported on, committed or synced: each must begin a turn."""
+    count = 40
+
+    def send(number: int) -> None:
+        for id in ids:
+            rig.send(id, number)
+
+    rig.work(collect)
+    ids = [rig.start(collect, count) for _ in range(5)]
+    with ThreadPoolExecutor(8) as senders:
+        for job in [senders.submit(send, number) for number in range(count)]:
+            job.result()
+    for id in ids:
+        assert sorted(rig.output(id)) == [*range(count)]
 
 
 def test_many_clients_wait_at_once(rig: Rig) -> None:

@@ -13,7 +13,7 @@ from durabletask.client import OrchestrationStatus
 from durabletask.task import ActivityContext, OrchestrationContext
 
 from embedded.errors import StartError
-from embedded.taskhub import TaskHub
+from embedded.taskhub import TaskHub, database
 from tests.taskhub.rig import Process, Rig, Steps, code_of, collect, eventually
 
 PAGE = 4096
@@ -109,6 +109,29 @@ def test_a_history_that_cannot_be_read_holds_up_nobody_else(path: Path) -> None:
         hand = rig.hand()
         rig.start(collect, 1, "good")
         assert hand.get().orchestratorRequest.instanceId == "good"
+
+
+def test_of_a_large_file_the_history_is_checked_when_it_is_read(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "LARGE", 0)
+    with Rig(used) as rig:
+        rig.client.terminate_orchestration("s0")
+    with closing(sqlite3.connect(used)) as file:
+        pages = dict(file.execute("SELECT name, rootpage FROM sqlite_schema").fetchall())
+    whole = used.read_bytes()
+
+    def damage(page: int) -> None:
+        start, end = (page - 1) * PAGE, page * PAGE
+        used.write_bytes(whole[:start] + bytes(byte ^ 0xFF for byte in whole[start:end]) + whole[end:])
+
+    for table in ("instances", "inbox", "activities", "entities", "lock_requests"):
+        damage(pages[table])
+        assert "damaged" in refusal(used)
+    used.write_bytes(whole[:-PAGE])
+    assert "damaged" in refusal(used)
+    damage(pages["history"])
+    with Rig(used) as rig:
+        assert code_of(lambda: rig.events("s0")) is grpc.StatusCode.UNKNOWN
+        assert len(rig.client.get_all_orchestration_states()) == 20
 
 
 def test_a_wal_without_its_file_is_refused(hub: Process, path: Path) -> None:

@@ -202,11 +202,12 @@ def test_restart_with_a_new_and_with_the_same_id(rig: Rig) -> None:
     rig.work(collect)
     id = rig.start(collect, 1, tags={"a": "b"}, version="7")
     assert code_of(lambda: rig.client.restart_orchestration(id)) is grpc.StatusCode.FAILED_PRECONDITION
+    other = rig.client.restart_orchestration(id, restart_with_new_instance_id=True)  # which leaves alone what runs
     rig.send(id, "first")
     rig.end(id)
     new = rig.client.restart_orchestration(id, restart_with_new_instance_id=True)
     assert new != rig.client.restart_orchestration(id) == id
-    for again in (id, new):
+    for again in (id, new, other):
         rig.send(again, again)
         assert rig.output(again) == [again]
         (started,) = rig.history(again, history.ExecutionStartedEvent)
