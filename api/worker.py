@@ -82,6 +82,7 @@ async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConf
         context_window=settings.context_window or WorkerConfig.model_fields["context_window"].default,
         context_windows={} if settings.context_window else _windows(services.prices, model),
         price_steps=price_steps(services.prices),
+        telemetry=settings.telemetry,
         heartbeat_seconds=_heartbeat(settings.deadlines.silence.total_seconds()),
     )
 

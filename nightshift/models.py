@@ -424,6 +424,8 @@ class WorkerConfig(Model):
     """By model."""
     price_steps: list[int] = []
     """Input tokens of a call above which some model's price is another: usage is counted apart at each."""
+    telemetry: str = ""
+    """Connection string of Application Insights, which opens nothing; empty: the worker's spans go nowhere."""
     heartbeat_seconds: float
 
 

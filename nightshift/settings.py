@@ -120,6 +120,8 @@ class Settings:
     """Of the embedded host's live channel."""
     pubsub_endpoint: str = ""
     """Of Web PubSub, where the app's identity opens it."""
+    telemetry: str = ""
+    """Connection string of Application Insights, for the app and its workers."""
     storage: CloudStorage | None = None
     """None: SQLite and files in `data_dir`."""
     machines: VirtualMachines | None = None
@@ -172,6 +174,7 @@ class Settings:
             github_token=text("GITHUB_TOKEN"),
             pubsub_connection=text("WebPubSubConnectionString"),
             pubsub_endpoint=_https(environment, PREFIX + "PUBSUB_ENDPOINT"),
+            telemetry=text("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             storage=_storage(environment),
             machines=(machines := _virtual_machines(environment)),
             container_pool=_container_pool(environment, machines),

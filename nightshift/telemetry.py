@@ -16,8 +16,8 @@ from typing import Any, cast
 from opentelemetry import context, metrics, propagate, trace
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, TraceFlags
 
-CONNECTION = "APPLICATIONINSIGHTS_CONNECTION_STRING"
-"""Where telemetry goes, as Azure names it. It opens nothing: sending wants the identity's role."""
+CONNECTION, SIGN_IN = "APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"
+"""Where telemetry goes and as whom, in Azure's own words. The first opens nothing: sending wants an identity's role."""
 
 _tracer = trace.get_tracer("nightshift")
 _meter = metrics.get_meter("nightshift")
@@ -44,11 +44,15 @@ def configure(role: str) -> bool:
     """
     if not os.environ.get(CONNECTION):
         return False
+    for name in ("STATSBEAT_DISABLED_ALL", "CONTROLPLANE_DISABLED"):  # calls to Microsoft that serve Microsoft
+        os.environ.setdefault(f"APPLICATIONINSIGHTS_{name}", "true")
     # Imported here, because it takes half a second that nobody without an exporter should wait for.
     from azure.monitor import opentelemetry as distribution
     from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_NAMESPACE, Resource
 
-    quiet: dict[str, Any] = {name: {"enabled": False} for name in ("django", "flask", "psycopg2", "fastapi")}
+    # Long polls would be most of what these see. Calls of Azure's own libraries are told.
+    others = ("django", "fastapi", "flask", "httpx", "psycopg2", "requests", "urllib", "urllib3")
+    quiet: dict[str, Any] = {name: {"enabled": False} for name in others}
     cast(Any, distribution).configure_azure_monitor(
         disable_logging=True,
         sampling_ratio=1.0,  # the default drops spans when many come at once: a trace with holes explains nothing

@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
 
+from nightshift import telemetry
 from nightshift.errors import StaleGeneration, Unauthorized
-from nightshift.models import ItemKind, MachineSpec, NewItem
+from nightshift.models import ItemKind, MachineSpec, NewItem, WorkerConfig
 from worker import credentials, process
 from worker.approvals import Approvals
 from worker.client import ControlPlane
@@ -39,6 +41,7 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
         secrets.add(config.endpoint.api_key)
         for value in config.mcp.secrets.values():
             secrets.add(value)
+        _send_telemetry(config)
         log = Log(plane, secrets)
         await log.catch_up()
 
@@ -71,6 +74,14 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
     finally:
         await process.kill(process.TOOLS_MARK, str(folder))
         await plane.close()
+
+
+def _send_telemetry(config: WorkerConfig) -> None:
+    """Where the machine has an identity, which is where it signs in to the model with it, it signs in here too."""
+    os.environ[telemetry.CONNECTION] = config.telemetry
+    if config.endpoint.auth == "identity":
+        os.environ[telemetry.SIGN_IN] = "Authorization=AAD"
+    telemetry.configure("worker")
 
 
 async def main(data: MachineSpec, secrets: Secrets) -> int:

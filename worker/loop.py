@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
+from nightshift import telemetry
 from nightshift.errors import ContextTooLong, NightshiftError, Permanent, UserError
 from nightshift.models import MAX_TEXT, Item, ItemKind, NewItem, WorkerConfig, new_id
 from worker import history, replies, tools
@@ -68,7 +70,8 @@ class Agent:
             await self._log.until(lambda: history.open_turn(self._log.items) is not None)
             turn = history.open_turn(self._log.items)
             assert turn is not None
-            await self._turn(turn)
+            with self._span("turn", turn=turn):
+                await self._turn(turn)
             closing = history.last_closing(self._log.items)
             assert closing is not None
             await self._reports.closed(closing)
@@ -126,7 +129,8 @@ class Agent:
             effort=history.chosen_effort(conversation, turn, self._config.effort),
         )
         show = self._drafts.of(turn, replies.prefix(turn, prompt.id))
-        reply = await self._interruptible(self._model.respond(prompt, show), turn)
+        with self._span("model", model=prompt.model):
+            reply = await self._interruptible(self._model.respond(prompt, show), turn)
         new = replies.items(reply, turn, self._config.generation, seen, self._config.price_steps)
         return await self._log.append(*new)
 
@@ -137,7 +141,8 @@ class Agent:
             output = tools.Output(f"There is no tool {call.name!r}. There are: {names}.", is_error=True)
         else:
             bench = self._bench.for_call(turn, call.id, call.call_id or call.id)
-            output = await self._interruptible(tool(call.arguments or "", bench), turn)
+            with self._span("tool", tool=tool.name):
+                output = await self._interruptible(tool(call.arguments or "", bench), turn)
         await self._answer(call, output)
 
     async def _resume(self, call: Item, turn: int) -> None:
@@ -178,6 +183,9 @@ class Agent:
             raw=Envelope(through_seq=through).raw(),
         )
         await self._log.append(notice)
+
+    def _span(self, name: str, **attributes: str | int) -> AbstractContextManager[object]:
+        return telemetry.span(self._config.session_id, name, **attributes)
 
     async def _interruptible[T](self, work: Coroutine[Any, Any, T], turn: int) -> T:
         """Await the work, or cancel it when the user interrupts this turn.

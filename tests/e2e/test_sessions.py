@@ -9,7 +9,9 @@ from pathlib import Path
 import psutil
 
 from nightshift.models import Item, ItemKind
+from nightshift.telemetry import trace_of
 from tests.e2e.conftest import REPOSITORY, World, whole
+from tests.ingestion import ingestion
 
 TASK = f"Fix {REPOSITORY}#1 and open a pull request."
 
@@ -114,3 +116,19 @@ async def test_stop_resume_and_interrupt(world: World) -> None:
     await world.client.send(id, "!shell echo back")
     await world.answered(id)
     assert len(finals(await items(world, id))) == 1
+
+
+async def test_requests_activities_worker_and_tools_are_one_trace(tmp_path: Path) -> None:
+    with ingestion() as insights:
+        async with whole(tmp_path, **insights.environment) as world:
+            id = (await world.client.start("!shell echo one", None, None))["id"]
+            await world.answered(id)
+        mine = [each for each in insights.spans if each["tags"]["ai.operation.id"] == trace_of(id)]
+        seen = {(each["tags"]["ai.cloud.role"], each["data"]["baseData"]["name"]) for each in mine}
+    app, worker = "nightshift.app", "nightshift.worker"
+    assert {(app, "start_machine"), (app, "observe"), (app, "ring")} <= seen
+    assert {(worker, "turn"), (worker, "model"), (worker, "tool")} <= seen
+    by_id = {each["data"]["baseData"]["id"]: each["data"]["baseData"]["name"] for each in mine}
+    (tool,) = [each for each in mine if each["data"]["baseData"]["name"] == "tool"]
+    assert by_id[tool["tags"]["ai.operation.parentId"]] == "turn"
+    assert tool["data"]["baseData"]["properties"]["tool"] == "shell"

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from nightshift.telemetry import CONNECTION, trace_of
+from tests.ingestion import ingestion
 
 ROOT = Path(__file__).parents[2]
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -41,46 +34,12 @@ metrics.get_meter_provider().force_flush()
 """
 
 
-@pytest.fixture
-def ingestion() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Where Azure's exporter sends, and what came."""
-    came: list[dict[str, Any]] = []
+def test_spans_of_a_session_share_its_trace(tmp_path: Path) -> None:
+    with ingestion() as insights:
+        environment = os.environ | insights.environment | {"TMPDIR": str(tmp_path)}
+        subprocess.run([sys.executable, "-c", SESSION_AT_WORK], cwd=ROOT, env=environment, check=True, timeout=60)
 
-    class Track(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
-            entries: list[dict[str, Any]] = json.loads(body)
-            came.extend(entries)
-            answer = json.dumps({"itemsReceived": len(entries), "itemsAccepted": len(entries), "errors": []}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Track)
-    threading.Thread(target=server.serve_forever).start()
-    yield f"http://127.0.0.1:{server.server_port}/", came
-    server.shutdown()
-    server.server_close()
-
-
-def test_spans_of_a_session_share_its_trace(ingestion: tuple[str, list[dict[str, Any]]], tmp_path: Path) -> None:
-    url, came = ingestion
-    environment = os.environ | {
-        CONNECTION: f"InstrumentationKey=00000000-0000-0000-0000-000000000001;IngestionEndpoint={url}",
-        "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
-        "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
-        "TMPDIR": str(tmp_path),
-    }
-    subprocess.run([sys.executable, "-c", SESSION_AT_WORK], cwd=ROOT, env=environment, check=True, timeout=60)
-
-    spans = {
-        each["data"]["baseData"]["name"]: each for each in came if each["data"]["baseType"] == "RemoteDependencyData"
-    }
+    spans = {each["data"]["baseData"]["name"]: each for each in insights.spans}
     assert {name: each["tags"]["ai.operation.id"] for name, each in spans.items()} == {
         "outer": trace_of("s-1"),
         "inner": trace_of("s-1"),
@@ -96,7 +55,7 @@ def test_spans_of_a_session_share_its_trace(ingestion: tuple[str, list[dict[str,
 
     metrics = {
         metric["name"]: (metric["value"], each["data"]["baseData"]["properties"])
-        for each in came
+        for each in insights.came
         if each["data"]["baseType"] == "MetricData"
         for metric in each["data"]["baseData"]["metrics"]
     }
