@@ -11,15 +11,16 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, override
 
+import grpc.aio
 import uvicorn
 from durabletask.client import AsyncTaskHubGrpcClient
+from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from starlette.applications import Starlette
 from starlette.responses import Response
 
 from embedded.auth import Keys, is_loopback
 from embedded.errors import StartError
 from embedded.http import function_endpoints
-from embedded.hub import connect
 from embedded.invocation import Invoker
 from embedded.loader import Function, load
 from embedded.management import PREFIX, Management
@@ -29,6 +30,8 @@ from embedded.taskhub import TaskHub
 from embedded.timers import Timers
 from embedded.workitems import WorkItems
 
+# A history or a payload may be of any size: gRPC's default of 4 MB is for strangers.
+GRPC_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 DRAIN = 3  # seconds for requests, then for timers, then for work items
 SPARE_THREADS = 16  # so that activities in threads leave some to HTTP and timer functions
 ADMIN_KEY = "EMBEDDED_ADMIN_KEY"
@@ -96,8 +99,9 @@ class Host:
         hub = TaskHub(self._hub_file, default_version=settings.default_version)
         address = await asyncio.to_thread(hub.start)
         running.push_async_callback(asyncio.to_thread, hub.stop)
-        channel, stub = connect(address)
-        running.push_async_callback(channel.close, None)
+        channel = await running.enter_async_context(grpc.aio.insecure_channel(address, options=GRPC_OPTIONS))
+        stub_of: Any = stubs.TaskHubSidecarServiceStub  # generated, untyped
+        stub = stub_of(channel)
 
         query = f"taskHub={resolve(settings.task_hub)}&connection=Storage&code={self._keys.admin_key}"
         client_binding = {  # what a durable_client_input is given, as the Durable extension words it

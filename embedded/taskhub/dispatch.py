@@ -46,20 +46,16 @@ class Worker:
         self.gone = False
         self.work = asyncio.Event()
         self.in_hand = dict.fromkeys(Kind, 0)
-        self._limits = {
-            Kind.ORCHESTRATION: request.maxConcurrentOrchestrationWorkItems,
-            Kind.ACTIVITY: request.maxConcurrentActivityWorkItems,
-            Kind.ENTITY: request.maxConcurrentEntityWorkItems,
+        filters = request.workItemFilters
+        wanted: dict[Kind, tuple[int, Any]] = {
+            Kind.ORCHESTRATION: (request.maxConcurrentOrchestrationWorkItems, filters.orchestrations),
+            Kind.ACTIVITY: (request.maxConcurrentActivityWorkItems, filters.activities),
+            Kind.ENTITY: (request.maxConcurrentEntityWorkItems, filters.entities),
         }
+        self._limits = {kind: limit for kind, (limit, _) in wanted.items()}
         self._filtered = request.HasField("workItemFilters")
         self._accepted: dict[tuple[Kind, str], set[str]] = {}  # versions by name; an empty set is all of them
-        filters = request.workItemFilters
-        named: tuple[tuple[Kind, Any], ...] = (
-            (Kind.ORCHESTRATION, filters.orchestrations),
-            (Kind.ACTIVITY, filters.activities),
-            (Kind.ENTITY, filters.entities),
-        )
-        for kind, each in ((kind, each) for kind, listed in named for each in listed):
+        for kind, each in ((kind, each) for kind, (_, named) in wanted.items() for each in named):
             self._accepted.setdefault((kind, each.name), set()).update(getattr(each, "versions", ()))
 
     def has_room(self, kind: Kind) -> bool:

@@ -15,14 +15,13 @@ from embedded.taskhub.wire import Refused
 logger = logging.getLogger(__name__)
 
 
-def signal(tx: Transaction, request: pb.SignalEntityRequest) -> pb.SignalEntityResponse:
+def signal(tx: Transaction, request: pb.SignalEntityRequest) -> None:
     """Tell an entity something and expect no answer."""
     told = pb.EntityOperationSignaledEvent(
         requestId=request.requestId or uuid4().hex, operation=request.name, **given(request, "input", "scheduledTime")
     )
     told.targetInstanceId.value = request.instanceId
     _operate(tx, told, None, entityOperationSignaled=told)
-    return pb.SignalEntityResponse()
 
 
 def send(tx: Transaction, state: pb.OrchestrationState, message: pb.SendEntityMessageAction) -> dict[str, Any]:

@@ -146,28 +146,25 @@ def _answer(tx: Transaction, state: pb.OrchestrationState, task: int) -> pb.Hist
     return event(tx.now, subOrchestrationInstanceFailed=failed)
 
 
-def raise_event(tx: Transaction, request: pb.RaiseEventRequest) -> pb.RaiseEventResponse:
+def raise_event(tx: Transaction, request: pb.RaiseEventRequest) -> None:
     raised = pb.EventRaisedEvent(name=request.name, **given(request, "input"))
     if not deliver(tx, request.instanceId, event(tx.now, eventRaised=raised)):
         find(tx, request.instanceId)  # one that has ended takes no notice
-    return pb.RaiseEventResponse()
 
 
-def suspend(tx: Transaction, request: pb.SuspendRequest) -> pb.SuspendResponse:
+def suspend(tx: Transaction, request: pb.SuspendRequest) -> None:
     if find(tx, request.instanceId).orchestrationStatus != pb.ORCHESTRATION_STATUS_SUSPENDED:
-        suspended = pb.ExecutionSuspendedEvent(input=request.reason if request.HasField("reason") else None)
-        deliver(tx, request.instanceId, event(tx.now, executionSuspended=suspended))
-    return pb.SuspendResponse()
+        reason = request.reason if request.HasField("reason") else None
+        deliver(tx, request.instanceId, event(tx.now, executionSuspended=pb.ExecutionSuspendedEvent(input=reason)))
 
 
-def resume(tx: Transaction, request: pb.ResumeRequest) -> pb.ResumeResponse:
+def resume(tx: Transaction, request: pb.ResumeRequest) -> None:
     find(tx, request.instanceId)
-    resumed = pb.ExecutionResumedEvent(input=request.reason if request.HasField("reason") else None)
-    deliver(tx, request.instanceId, event(tx.now, executionResumed=resumed))
-    return pb.ResumeResponse()
+    reason = request.reason if request.HasField("reason") else None
+    deliver(tx, request.instanceId, event(tx.now, executionResumed=pb.ExecutionResumedEvent(input=reason)))
 
 
-def terminate(tx: Transaction, request: pb.TerminateRequest) -> pb.TerminateResponse:
+def terminate(tx: Transaction, request: pb.TerminateRequest) -> None:
     """End it here and now: no worker is needed for that, and what one is about to report comes too late."""
     state = load(tx, request.instanceId)
     if state is not None and state.orchestrationStatus not in ENDED:
@@ -178,15 +175,11 @@ def terminate(tx: Transaction, request: pb.TerminateRequest) -> pb.TerminateResp
     if state is not None and request.recursive:
         for child in _children(tx, request.instanceId):
             terminate(tx, pb.TerminateRequest(instanceId=child, recursive=True, **given(request, "output")))
-    return pb.TerminateResponse()
 
 
-def skip_graceful_terminations(
-    tx: Transaction, request: pb.SkipGracefulOrchestrationTerminationsRequest
-) -> pb.SkipGracefulOrchestrationTerminationsResponse:
+def terminate_all(tx: Transaction, request: pb.SkipGracefulOrchestrationTerminationsRequest) -> None:
     for id in request.instanceBatch.instanceIds:
         terminate(tx, pb.TerminateRequest(instanceId=id))
-    return pb.SkipGracefulOrchestrationTerminationsResponse()
 
 
 def purge(tx: Transaction, id: str, recursive: bool) -> int:
@@ -219,7 +212,7 @@ def restart(tx: Transaction, request: pb.RestartInstanceRequest) -> pb.RestartIn
     return pb.RestartInstanceResponse(instanceId=create(tx, again))
 
 
-def rewind(tx: Transaction, request: pb.RewindInstanceRequest) -> pb.RewindInstanceResponse:
+def rewind(tx: Transaction, request: pb.RewindInstanceRequest) -> None:
     """Let a failed orchestration replay; its worker then answers with the history to go on from."""
     state = find(tx, request.instanceId)
     if state.orchestrationStatus != pb.ORCHESTRATION_STATUS_FAILED:
@@ -228,7 +221,6 @@ def rewind(tx: Transaction, request: pb.RewindInstanceRequest) -> pb.RewindInsta
     run_again(tx, state)
     rewound = pb.ExecutionRewoundEvent(**given(request, "reason"))
     post(tx, request.instanceId, event(tx.now, executionRewound=rewound))
-    return pb.RewindInstanceResponse()
 
 
 def run_again(tx: Transaction, state: pb.OrchestrationState) -> None:

@@ -5,15 +5,14 @@ import logging
 import math
 import sqlite3
 import time
-from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import grpc
 from durabletask.internal import orchestrator_service_pb2 as pb
-from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.wrappers_pb2 import BoolValue, StringValue
 
@@ -31,7 +30,7 @@ WRITES: dict[str, Callable[[Transaction, Any], Any]] = {
     "SuspendInstance": instances.suspend,
     "ResumeInstance": instances.resume,
     "TerminateInstance": instances.terminate,
-    "SkipGracefulOrchestrationTerminations": instances.skip_graceful_terminations,
+    "SkipGracefulOrchestrationTerminations": instances.terminate_all,
     "RestartInstance": instances.restart,
     "RewindInstance": instances.rewind,
     "SignalEntity": entities.signal,
@@ -49,13 +48,9 @@ REPORTS: dict[str, Callable[[Transaction, Lease, Any], None]] = {
     "CompleteActivityTask": turns.complete_activity,
     "CompleteEntityTask": entities.complete,
 }
-ANSWERS = {  # to a worker that does not want what it was given, and to those who only ask whether the hub is there
-    "AbandonTaskOrchestratorWorkItem": pb.AbandonOrchestrationTaskResponse(),
-    "AbandonTaskActivityWorkItem": pb.AbandonActivityTaskResponse(),
-    "AbandonTaskEntityWorkItem": pb.AbandonEntityTaskResponse(),
-    "CreateTaskHub": pb.CreateTaskHubResponse(),
-    "Hello": Empty(),
-}
+ABANDONS = ("AbandonTaskOrchestratorWorkItem", "AbandonTaskActivityWorkItem", "AbandonTaskEntityWorkItem")
+PINGS = ("Hello", "CreateTaskHub")  # it is there, or nobody would answer
+
 LONGEST_SLEEP = 5.0  # the clock may be set, or the machine be suspended, while we sleep
 RETRY_SECONDS = 1.0  # until work is offered again that was given back, or whose report could not be kept
 PURGE_AT_ONCE = 100  # instances to a transaction
@@ -86,7 +81,7 @@ class Service:
         self._default_version = default_version
         self._loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher()
-        self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._changes: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()  # of instances, for who waits
         self._due_seen = now_us()
         self._due_next = math.inf
         self._database = Database(path, self._committed, self._synced)
@@ -106,7 +101,8 @@ class Service:
             **{name: partial(self._call, operation) for name, operation in WRITES.items()},
             **{name: partial(self._ask, query) for name, query in READS.items()},
             **{name: partial(self._report, keep) for name, keep in REPORTS.items()},
-            **{name: partial(self._acknowledge, answer) for name, answer in ANSWERS.items()},
+            **dict.fromkeys(ABANDONS, self._abandon),
+            **dict.fromkeys(PINGS, self._ping),
             "StartInstance": self._start,
             "WaitForInstanceStart": partial(self._wait, lambda status: status != pb.ORCHESTRATION_STATUS_PENDING),
             "WaitForInstanceCompletion": partial(self._wait, lambda status: status in ENDED),
@@ -134,8 +130,8 @@ class Service:
             for target in transaction.touched:
                 if target.startswith("@"):
                     self._look_at(target)
-                for changed in self._waiting.get(target, ()):
-                    changed.set()
+                if change := self._changes.pop(target, None):
+                    change.set()
             for seq, name, version in transaction.activities:
                 self._dispatcher.offer(Kind.ACTIVITY, seq, (name, version))
             self._wake_at(transaction.due)
@@ -227,11 +223,11 @@ class Service:
                 batch = pb.EntityRequest(instanceId=id, entityState=state, operationRequests=operations)
                 return pb.WorkItem(entityRequestV2=batch)
 
-    async def _report(self, keep: Callable[[Transaction, Lease, Any], None], request: Any) -> pb.CompleteTaskResponse:
+    async def _report(self, keep: Callable[[Transaction, Lease, Any], None], request: Any) -> None:
         lease = self._dispatcher.held(request.completionToken)
         if lease is None:
             logger.info("a report came too late: the work was given to another worker")
-            return pb.CompleteTaskResponse()
+            return
 
         def report(tx: Transaction) -> None:
             keep(tx, lease, request)
@@ -247,11 +243,9 @@ class Service:
         except BaseException:
             self._give_back(lease.token)
             raise
-        return pb.CompleteTaskResponse()
 
-    async def _acknowledge(self, answer: Any, request: Any) -> Any:
-        self._give_back(getattr(request, "completionToken", ""))
-        return answer
+    async def _abandon(self, request: Any) -> None:
+        self._give_back(request.completionToken)
 
     def _give_back(self, token: str) -> None:
         """Not at once: a worker that cannot do it now would be given it over and over."""
@@ -278,6 +272,9 @@ class Service:
             )
             raise Refused(grpc.StatusCode.RESOURCE_EXHAUSTED, message) from error
 
+    async def _ping(self, _: Any) -> None:
+        pass
+
     async def _call(self, operation: Callable[[Transaction, Any], Any], request: Any) -> Any:
         return await self._write(lambda tx: operation(tx, request))
 
@@ -295,35 +292,29 @@ class Service:
         self, reached: Callable[[pb.OrchestrationStatus], bool], request: pb.GetInstanceRequest
     ) -> pb.GetInstanceResponse:
         """As long as the caller likes to wait."""
-        changed = asyncio.Event()
-        self._waiting[request.instanceId].add(changed)
-        try:
-            while True:
-                changed.clear()
-                found = await self._ask(queries.get_instance, request)
-                if reached(found.orchestrationState.orchestrationStatus) and found.exists:
-                    return found
-                await changed.wait()
-        finally:
-            self._waiting[request.instanceId].discard(changed)
-            if not self._waiting[request.instanceId]:
-                del self._waiting[request.instanceId]
+        while True:
+            change = self._changes.setdefault(request.instanceId, asyncio.Event())
+            found = await self._ask(queries.get_instance, request)
+            if found.exists and reached(found.orchestrationState.orchestrationStatus):
+                return found
+            await change.wait()
 
     async def _purge(self, request: pb.PurgeInstancesRequest) -> pb.PurgeInstancesResponse:
         async def purge(ids: Iterable[str]) -> int:
             return await self._write(lambda tx: sum(_purge(tx, id, request.recursive) for id in ids))
 
-        if not request.HasField("purgeInstanceFilter"):
+        deleted, left = 0, False
+        if request.HasField("purgeInstanceFilter"):
+            chosen = request.purgeInstanceFilter
+            seconds = chosen.timeout.ToTimedelta().total_seconds() if chosen.HasField("timeout") else math.inf
+            deadline = time.monotonic() + seconds
+            while ids := queries.ended_ids(self._database.read, chosen, PURGE_AT_ONCE):
+                if left := deleted > 0 and time.monotonic() >= deadline:
+                    break
+                deleted += await purge(ids)
+        else:
             deleted = await purge([request.instanceId] if request.instanceId else request.instanceBatch.instanceIds)
-            return pb.PurgeInstancesResponse(deletedInstanceCount=deleted, isComplete=BoolValue(value=True))
-        chosen = request.purgeInstanceFilter
-        seconds = chosen.timeout.ToTimedelta().total_seconds() if chosen.HasField("timeout") else math.inf
-        deadline = time.monotonic() + seconds
-        deleted, ids = 0, queries.ended_ids(self._database.read, chosen, PURGE_AT_ONCE)
-        while ids and (not deleted or time.monotonic() < deadline):
-            deleted += await purge(ids)
-            ids = queries.ended_ids(self._database.read, chosen, PURGE_AT_ONCE)
-        return pb.PurgeInstancesResponse(deletedInstanceCount=deleted, isComplete=BoolValue(value=not ids))
+        return pb.PurgeInstancesResponse(deletedInstanceCount=deleted, isComplete=BoolValue(value=not left))
 
     async def _history(self, request: pb.StreamInstanceHistoryRequest) -> AsyncGenerator[pb.HistoryChunk]:
         if not self._database.read("SELECT 1 FROM instances WHERE id = ?", (request.instanceId,)):

@@ -38,7 +38,8 @@ PREFIX = 5  # bytes before a message: whether it is compressed, and its length
 ZLIB_OR_GZIP = 47
 
 type Method = tuple[Callable[[bytes], Any], Callable[[Any], Any]]
-"""How to read the request, and what answers it: a coroutine function or an async generator function, of messages."""
+"""How to read the request, and what answers it: a coroutine function or an async generator function, of
+messages; None is the empty one."""
 
 
 class Refused(Exception):
@@ -149,7 +150,7 @@ class Connection(asyncio.Protocol):
                 self._flush()  # ahead of whoever is next on the loop, and may keep it for a sync
 
     async def _send(self, stream: int, message: Any) -> None:
-        data: bytes = message.SerializeToString()
+        data: bytes = b"" if message is None else message.SerializeToString()
         data = b"\0" + len(data).to_bytes(4) + data
         sent = 0
         while sent < len(data):
