@@ -112,7 +112,12 @@ class Database:
                     advice = "another host uses it; stop that one, or give this one another file"
                     raise StartError(f"cannot open the task hub {path}: {advice}") from error
                 raise StartError(f"cannot open the task hub {path}: {error}") from error
-            self.close = opened.pop_all().close
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Whoever waits is not answered."""
+        self._writes, self._unsynced = [], []
+        self._opened.close()
 
     def read(self, sql: str, values: Any = ()) -> list[Any]:
         """Rows of what is committed."""
@@ -138,6 +143,8 @@ class Database:
     def _write(self) -> None:
         """One SQL transaction for all that this pass of the loop has brought."""
         calls, self._writes = self._writes, []
+        if not calls:
+            return
         self._transact(calls)
         try:
             self._committed([call.transaction for call in calls if call.transaction])
@@ -171,6 +178,8 @@ class Database:
             self._loop.call_soon(self._sync, patience - 1)
             return
         calls, self._unsynced = self._unsynced, []
+        if not calls:
+            return
         try:
             if self._failed:  # the system may call the next sync a success though pages of the last are gone
                 raise OSError(FAILED)
