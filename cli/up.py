@@ -15,6 +15,7 @@ from embedded.host import Host
 from nightshift.models import Power
 from nightshift.services import Services, services
 from nightshift.settings import Settings
+from worker.sandbox import notice
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -77,7 +78,7 @@ async def serve(port: int) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, stop.set)
     async with running(port) as host:
-        print(f"Nightshift is on {host.url}  (Ctrl-C stops it)", flush=True)
+        print(f"Nightshift is on {host.url}  (Ctrl-C stops it)\n{notice()}", flush=True)
         await stop.wait()
         print("Stopping ...", flush=True)
 

@@ -11,20 +11,24 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from nightshift import telemetry
 from nightshift.errors import StaleGeneration, Unauthorized
-from nightshift.models import ItemKind, MachineSpec, NewItem, WorkerConfig
+from nightshift.models import FileRef, ItemKind, MachineSpec, NewItem, WorkerConfig
 from worker import credentials, process
 from worker.approvals import Approvals
+from worker.background import Background
 from worker.client import ControlPlane
 from worker.drafts import Drafts
 from worker.log import Log
 from worker.loop import Agent
 from worker.masking import Secrets
 from worker.model import ModelServer
+from worker.outputs import Outputs
 from worker.reports import Reports
+from worker.sandbox import choose
 from worker.tools import OWN, Toolset, Workbench
 
 logger = logging.getLogger(__name__)
@@ -34,7 +38,11 @@ UNWANTED = 3
 
 async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
     """Live for ever. Raises an ExceptionGroup with StaleGeneration or Unauthorized when this worker must exit."""
-    await process.kill(process.TOOLS_MARK, str(folder))  # what an earlier worker's tools left running
+    outputs, programs = Outputs(folder / "outputs"), Outputs(folder / "programs")
+    sandbox = choose(folder, (outputs.path, programs.path))
+    logger.log(logging.INFO if sandbox.confined else logging.WARNING, sandbox.note)
+    await process.kill(sandbox, process.TOOLS_MARK, str(folder))  # what an earlier worker's tools left running
+    background = Background(outputs, secrets)
     plane = ControlPlane(data.api_url, data.token)
     try:
         config = await plane.session()
@@ -45,20 +53,25 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
         log = Log(plane, secrets)
         await log.catch_up()
 
-        async def say(turn: int, id: str, text: str) -> None:
+        async def say(turn: int, id: str, text: str, files: Sequence[FileRef]) -> None:
             kind, generation = ItemKind.ASSISTANT_MESSAGE, config.generation
-            await log.append(NewItem(id=id, kind=kind, turn=turn, generation=generation, text=text))
+            await log.append(NewItem(id=id, kind=kind, turn=turn, generation=generation, text=text, files=[*files]))
 
         tokens = credentials.Tokens(plane.github_token, secrets.add)
         url = f"{data.api_url.rstrip('/')}/sessions/{config.session_id}"
         allows = Approvals(log, secrets, config.generation).allows
-        bench = Workbench(config, folder, url, secrets, tokens, say, allows).prepared()
+        bench = Workbench(
+            *(config, folder, url, secrets, tokens, say, plane.put_file),
+            *(sandbox, outputs, programs, background, allows),
+        ).prepared()
         model = ModelServer(config.endpoint, config.session_id, plane.file)
         drafts = Drafts(plane.draft, secrets)
         reports = Reports(plane, log, config)
         await reports.started()
         logger.info("session %s, generation %d, model %s", config.session_id, config.generation, config.model)
-        serving = credentials.serve(tokens, config.github_host, bench.socket, bench.check_push)
+        serving = credentials.serve(
+            *(tokens, config.github_host, bench.socket, bench.check_push), shared=sandbox.user is not None
+        )
         async with serving, asyncio.TaskGroup() as together:
             together.create_task(log.follow())
             together.create_task(reports.beat())
@@ -72,7 +85,8 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
             toolset = Toolset(OWN, servers)
             together.create_task(Agent(config, log, model, drafts, reports, toolset, bench, folder).run())
     finally:
-        await process.kill(process.TOOLS_MARK, str(folder))
+        await background.close()
+        await process.kill(sandbox, process.TOOLS_MARK, str(folder))
         await plane.close()
 
 

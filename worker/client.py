@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import random
@@ -67,6 +68,15 @@ class ControlPlane:
         body = {"repository": repository}
         answer = await patiently(lambda: self._send("POST", "github-token", json=body), tries=5)
         return GitHubToken.model_validate(answer)
+
+    async def put_file(self, filename: str, content_type: str, content: bytes) -> FileRef:
+        """Keep a file with the session. Raises Retryable after a few tries, Permanent if it is refused."""
+        name = hashlib.sha256(content).hexdigest()
+        headers = {"Content-Type": content_type}
+        await patiently(
+            lambda: self._send("PUT", f"files/{name}", content=content, headers=headers, timeout=120), tries=5
+        )
+        return FileRef(name=name, filename=filename, content_type=content_type, size=len(content))
 
     async def _send(self, method: str, path: str, **options: Any) -> Any:
         content = await self._ask(method, path, **options)

@@ -1,7 +1,7 @@
 """GitHub tokens: fetched when needed, kept in memory, handed to git by a credential helper.
 
-`python -m worker.credentials SOCKET get` is what git runs: it asks the worker over a Unix socket. So no token is in
-a URL, a file, a prompt, a command line or an environment.
+Git runs worker/inside/git.py, which asks the worker over a Unix socket. So no token is in a URL, a file, a
+prompt, a command line or an environment.
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ import logging
 import os
 import shlex
 import socket
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nightshift.errors import NightshiftError
-
-if TYPE_CHECKING:  # git starts this module for each request: it stays quick to import
-    from nightshift.models import GitHubToken
+from nightshift.models import GitHubToken
+from worker.sandbox import PYTHON
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +47,18 @@ class Tokens:
         return answer.token
 
 
-def git_environment(github_host: str, path: Path) -> dict[str, str]:
-    """What makes git ask the worker for this host, and nobody else, whatever the machine's own git is configured to."""
-    helper = f"{python()} -m worker.credentials {shlex.quote(str(path))}"
+def git_environment(github_host: str, path: Path, program: Path) -> dict[str, str]:
+    """What makes git ask the worker for this host, and nobody else, whatever the machine's own git is configured to.
+
+    `program` is where worker/inside/git.py lies for git to run it.
+    """
+    command = shlex.join([*PYTHON, str(program), "credential", str(path)])
     settings = [
         (f"credential.{github_host}.helper", ""),  # an empty one forgets the helpers configured before
-        (f"credential.{github_host}.helper", f"!{helper}"),
+        (f"credential.{github_host}.helper", f"!{command}"),
         (f"credential.{github_host}.useHttpPath", "true"),
+        ("gc.autoDetach", "false"),  # what a command leaves behind is ended, and a garbage collector should not be
+        ("maintenance.autoDetach", "false"),
     ]
     environment = {"GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_COUNT": str(len(settings))}
     for number, (key, value) in enumerate(settings):
@@ -64,16 +66,12 @@ def git_environment(github_host: str, path: Path) -> dict[str, str]:
     return environment
 
 
-def python() -> str:
-    """A shell's words that start this Python with the worker in reach."""
-    return shlex.join(["env", f"PYTHONPATH={Path(__file__).parents[1]}", sys.executable])
-
-
 @asynccontextmanager
 async def serve(
-    tokens: Tokens, github_host: str, path: Path, pushes: Callable[[bytes], Awaitable[bytes]]
+    tokens: Tokens, github_host: str, path: Path, pushes: Callable[[bytes], Awaitable[bytes]], *, shared: bool = False
 ) -> AsyncGenerator[None]:
-    """Answers git's requests on a socket that only this user may open: for credentials, and (in JSON) for pushes."""
+    """Answers git's requests, for credentials and (in JSON) for pushes, on a socket that only this user may open;
+    `shared`: and whom the folder's ACL names."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -87,7 +85,7 @@ async def serve(
         finally:
             writer.close()
 
-    server = await asyncio.start_unix_server(answer, sock=_bind(path))
+    server = await asyncio.start_unix_server(answer, sock=_bind(path, 0o660 if shared else 0o600))
     async with server:
         yield
     path.unlink(missing_ok=True)
@@ -105,20 +103,11 @@ async def _reply(tokens: Tokens, github_host: str, request: dict[str, str]) -> s
     return f"username=x-access-token\npassword={token}\n"
 
 
-def ask(path: Path, request: bytes) -> bytes:
-    """What the worker answers on its socket. Raises OSError if it does not."""
-    with _reachable(path) as address, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.connect(address)
-        connection.sendall(request)
-        connection.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: connection.recv(4096), b""))
-
-
-def _bind(path: Path) -> socket.socket:
+def _bind(path: Path, mode: int) -> socket.socket:
     path.unlink(missing_ok=True)
     with _reachable(path) as address:
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        os.fchmod(bound.fileno(), 0o600)  # before it has a name, so that it never had a wider one
+        os.fchmod(bound.fileno(), mode)  # before it has a name, so that it never had a wider one
         bound.bind(address)
         return bound
 
@@ -131,13 +120,3 @@ def _reachable(path: Path) -> Generator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
-
-
-def main(arguments: list[str]) -> None:
-    """What git runs. `store` and `erase` have nothing to do: nothing is kept."""
-    if arguments[-1] == "get":
-        sys.stdout.buffer.write(ask(Path(arguments[0]), sys.stdin.buffer.read()))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

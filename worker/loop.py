@@ -165,12 +165,15 @@ class Agent:
                 text=storable(output.text[:MAX_TEXT]),
                 is_error=output.is_error,
                 effect=output.effect,
+                files=list(output.files),
             )
         )
 
     async def _close(self, turn: int, end: Ended) -> None:
         for call in history.dangling(self._log.items):
             await self._answer(call, tools.Output(str(end), is_error=True))
+        if end.code == "turn_interrupted":
+            await self._bench.background.stop_all("was ended by the user's interrupt")
         through = self._log.interrupt_at if end.code == "turn_interrupted" else self._seen
         notice = NewItem(
             id=f"{turn}.closed",

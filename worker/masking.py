@@ -76,12 +76,22 @@ class Secrets:
 
     def stream(self) -> Stream:
         """For text that comes in pieces, whose boundaries may cut a secret in two."""
-        return Stream(self._all, self._reach)
+        return Stream(self)
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Of every known secret in every form, and of what has a secret's shape. A group hides the group only."""
+        return self._all
+
+    @property
+    def reach(self) -> int:
+        """Characters of the longest form of a known secret."""
+        return self._reach
 
     def mask_file(self, path: Path) -> None:
         """In place and byte for byte, so that a process which still writes to the file is not disturbed."""
         with path.open("r+b") as file:
-            window, at = _Window(self._all, self._reach), 0
+            window, at = _Window(self), 0
             while chunk := file.read(CHUNK):
                 at += len(chunk)
                 window.add(chunk.decode("latin-1"))
@@ -98,8 +108,8 @@ class Secrets:
 
 
 class Stream:
-    def __init__(self, pattern: re.Pattern[str], reach: int) -> None:
-        self._window = _Window(pattern, reach)
+    def __init__(self, secrets: Secrets) -> None:
+        self._window = _Window(secrets)
 
     def feed(self, piece: str) -> str:
         """What can be shown already: the last word is held back, for it may be the beginning of a secret."""
@@ -107,7 +117,7 @@ class Stream:
         return self._show(self._window.decided())
 
     def close(self) -> str:
-        """The rest."""
+        """The rest. More may follow, at the risk that it is the rest of a secret."""
         return self._show(len(self._window.text))
 
     def _show(self, until: int) -> str:
@@ -120,9 +130,8 @@ class Stream:
 class _Window:
     """The part of a longer text that is not decided yet, with a little of what came before."""
 
-    def __init__(self, pattern: re.Pattern[str], reach: int) -> None:
-        self._pattern = pattern
-        self._reach = reach
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets  # it may learn of more while the text comes
         self.text = ""
         self.at = 0
         """Everything before is decided."""
@@ -136,7 +145,7 @@ class _Window:
         length = len(self.text)
         low = max(self.at, length - LONGEST)
         blank = max(self.text.rfind(blank, low) for blank in " \n\t")
-        until = min(length - self._reach, blank + 1 if blank >= 0 else low)
+        until = min(length - self._secrets.reach, blank + 1 if blank >= 0 else low)
         block = self.text.rfind(KEY_BLOCK, low)
         if block >= 0 and "-----END " not in self.text[block:]:
             until = min(until, block)
@@ -144,7 +153,7 @@ class _Window:
 
     def spans(self, until: int) -> Iterator[tuple[int, int]]:
         """What is to be hidden before `until`, which becomes what is decided."""
-        for match in self._pattern.finditer(self.text, self.at):
+        for match in self._secrets.pattern.finditer(self.text, self.at):
             if match.end() > until:
                 until = min(until, match.start())
                 break

@@ -1,8 +1,4 @@
-"""Processes of tools: each in a group of its own, marked in its environment, and gone when it must be gone.
-
-The group alone is not enough: a child may leave it, and a worker that was killed forgets its groups. So a process is
-also found by a variable in its environment (Linux: /proc).
-"""
+"""Processes of tools: each in a group of its own, marked in its environment, and gone when it must be gone."""
 
 from __future__ import annotations
 
@@ -13,98 +9,196 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from nightshift.errors import ModelRetry
+from worker import asking
+from worker.inside import end, program
+from worker.outputs import Capture
+from worker.sandbox import PYTHON, Sandbox
 
 logger = logging.getLogger(__name__)
 
 TOOLS_MARK = "NIGHTSHIFT_TOOLS"
 CALL_MARK = "NIGHTSHIFT_CALL"
-GRACE = 0.6
-"""Seconds between SIGTERM and SIGKILL."""
-UNKILLABLE = 10.0
-"""Seconds after which a process that survives SIGKILL (it waits for a disk) is left to the kernel."""
-LARGEST_OUTPUT = 100_000_000
-"""Bytes a process may print before it is ended: a loop that prints must not fill the disk."""
+MOST = 1_000_000_000
+"""Bytes a process may print before it is ended: a loop that prints must not run for half an hour."""
+IDLE_SECONDS = 15.0
+"""How long a process may do nothing after it printed what looks like a question."""
+LOOK_SECONDS = 0.5
+REST_SECONDS = 1.0
+"""How long to wait for the rest of the output of a process that is gone."""
 
 
 class Overrun(ModelRetry):
-    """The process was ended because it ran too long or printed too much."""
+    """The process was ended because it ran too long, printed too much or waits for an answer that cannot come."""
 
 
-async def run(
-    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Path, seconds: float, mark: str
-) -> int:
-    """The exit code; stdout and stderr go to the file, where children in the background may go on writing.
+@dataclass(frozen=True)
+class Setting:
+    """Where a process runs and how it is found again."""
 
-    Raises Overrun. However it is left but by the process's own end, the process and all its children are gone.
-    """
-    process = None
-    try:
-        with output.open("wb") as sink:
+    sandbox: Sandbox
+    cwd: Path
+    environment: Mapping[str, str]
+    mark: str
+
+
+class Process:
+    """One process with its children. `start` makes it; whoever has it must call `end`, which may be repeated."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, capture: Capture, setting: Setting, stdin: int | None, stdout: int
+    ) -> None:
+        self.capture = capture
+        self._process = process
+        self._setting = setting
+        self._stdin = stdin
+        self._exit = asyncio.create_task(process.wait())
+        self._pump = asyncio.create_task(self._read(stdout))
+
+    @classmethod
+    async def start(cls, argv: Sequence[str], setting: Setting, capture: Capture, *, answers: bool = False) -> Process:
+        """With `answers` its stdin is kept open for `send`, else it is empty."""
+        out, their_out = os.pipe()
+        their_in, stdin = os.pipe() if answers else (os.open(os.devnull, os.O_RDONLY), None)
+        try:
             process = await asyncio.create_subprocess_exec(
-                *argv,
-                cwd=cwd,
-                env={**env, CALL_MARK: mark},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=sink,
-                stderr=asyncio.subprocess.STDOUT,
+                *setting.sandbox.wrap(argv, setting.cwd),
+                cwd="/",
+                env={**setting.environment, CALL_MARK: setting.mark},
+                stdin=their_in,
+                stdout=their_out,
+                stderr=their_out,
                 start_new_session=True,
             )
-        return await _finish(process, output, seconds)
-    except BaseException:
-        await kill(CALL_MARK, mark, process.pid if process and process.returncode is None else None)
-        raise
+        except BaseException:
+            for each in (out, stdin):
+                if each is not None:
+                    os.close(each)
+            capture.close()
+            await kill(setting.sandbox, CALL_MARK, setting.mark)
+            raise
+        finally:
+            os.close(their_out)
+            os.close(their_in)
+        return cls(process, capture, setting, stdin, out)
 
+    @property
+    def code(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._process.returncode
 
-async def _finish(process: asyncio.subprocess.Process, output: Path, seconds: float) -> int:
-    ended = asyncio.ensure_future(process.wait())
-    deadline = time.monotonic() + seconds
-    try:
-        while not ended.done():
+    async def ended(self, seconds: float, *, patient: bool = False) -> int:
+        """The exit code. Raises Overrun when it is time to end it; `patient`: only for having printed too much."""
+        deadline, idle = time.monotonic() + seconds, _Idle(self._process.pid)
+        while not self._exit.done():
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Overrun(f"ended after {seconds:g} s, its limit")
-            if output.stat().st_size > LARGEST_OUTPUT:
-                raise Overrun(f"ended because it printed more than {LARGEST_OUTPUT // 1_000_000} MB")
-            await asyncio.wait({ended}, timeout=min(left, 0.5))
-        return ended.result()
+            if self.capture.printed > MOST:
+                raise Overrun(f"ended because it printed more than {MOST // 1_000_000} MB")
+            if not patient and asking.asks(self.capture.raw) and idle.since(self.capture.printed) > IDLE_SECONDS:
+                raise Overrun(f"ended because it waits. {asking.ADVICE}")
+            await asyncio.wait({self._exit, self._pump}, timeout=min(left, LOOK_SECONDS))
+            if self._pump.done():
+                self._pump.result()
+                await asyncio.wait({self._exit}, timeout=min(left, LOOK_SECONDS))
+        return self._exit.result()
+
+    def send(self, data: bytes) -> None:
+        """Raises ModelRetry if nobody reads."""
+        if self._stdin is None:
+            raise ModelRetry("Its input is closed.")
+        try:
+            sent = os.write(self._stdin, data)
+        except BlockingIOError:
+            raise ModelRetry("It does not read: its input is full.") from None
+        except BrokenPipeError:
+            raise ModelRetry("It has closed its input.") from None
+        if sent < len(data):
+            raise ModelRetry(f"It took only {sent} of {len(data)} bytes. Send the rest when it has read them.")
+
+    def close_input(self) -> None:
+        if self._stdin is not None:
+            os.close(self._stdin)
+            self._stdin = None
+
+    async def end(self) -> None:
+        """Afterwards the process and all its children are gone, and its output is complete."""
+        self.close_input()
+        while True:
+            await kill(self._setting.sandbox, CALL_MARK, self._setting.mark)
+            with suppress(ProcessLookupError, PermissionError):  # also when it is gone itself: its group may not be
+                os.killpg(self._process.pid, signal.SIGKILL)
+            done, _ = await asyncio.wait({self._exit}, timeout=1)
+            if done:
+                break
+        await asyncio.wait({self._pump}, timeout=REST_SECONDS)
+        if not self._pump.done():  # a child that got away, mark and all, holds the pipe
+            self._pump.cancel()
+            await asyncio.wait({self._pump})
+        self.capture.close()
+
+    async def _read(self, stdout: int) -> None:
+        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader(limit=1 << 19)
+        pipe, _ = await loop.connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stdout, "rb", buffering=0)
+        )
+        try:
+            while data := await reader.read(1 << 20):
+                self.capture.feed(data)
+        finally:
+            pipe.close()
+
+
+class _Idle:
+    """How long a process and its children have neither printed nor computed."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._last: tuple[int, float] = (-1, -1.0)
+        self._at = time.monotonic()
+
+    def since(self, printed: int) -> float:
+        now = (printed, self._cpu_seconds())
+        if now != self._last:
+            self._last, self._at = now, time.monotonic()
+        return time.monotonic() - self._at
+
+    def _cpu_seconds(self) -> float:
+        total = 0.0
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            root = psutil.Process(self._pid)
+            for each in (root, *root.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                    times = each.cpu_times()
+                    total += times.user + times.system
+        return round(total, 1)
+
+
+async def run(argv: Sequence[str], setting: Setting, capture: Capture, seconds: float) -> int:
+    """The exit code. Raises Overrun. However it is left, the process and all its children are gone."""
+    process = await Process.start(argv, setting, capture)
+    try:
+        return await process.ended(seconds)
     finally:
-        ended.cancel()
+        await asyncio.shield(process.end())
 
 
-async def kill(name: str, value: str, group: int | None = None) -> None:
-    """End every process that carries the mark, and the group: SIGTERM, then SIGKILL."""
-    deadline = time.monotonic()
-    for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, UNKILLABLE)):
-        deadline += patience
-        _signal(name, value, group, number)
-        while marked(name, value) and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
-            if number is signal.SIGKILL:  # what was forked meanwhile
-                _signal(name, value, group, number)
-    if left := marked(name, value):
-        logger.error("processes %s do not end, not even by SIGKILL", left)
+async def kill(sandbox: Sandbox, name: str, value: str) -> None:
+    """End every process that carries the mark, as whoever may."""
+    if sandbox.user is None:
+        if left := await asyncio.to_thread(end.end, name, value):
+            logger.error("processes %s do not end, not even by SIGKILL", left)
+        return
+    command = sandbox.wrap([*PYTHON, "-c", program("end.py"), name, value], Path("/"))
+    ending = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, cwd="/", env={})
+    if await ending.wait() != 0:
+        logger.error("processes marked %s=%s could not be ended", name, value)
 
 
-def marked(name: str, value: str) -> list[int]:
-    """Ids of the living processes that were started with this variable in their environment."""
-    wanted = f"{name}={value}".encode()
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            # Another user's process, or one that ended while we looked: not ours to end.
-            with suppress(PermissionError, FileNotFoundError, ProcessLookupError):
-                if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-    return found
-
-
-def _signal(name: str, value: str, group: int | None, number: signal.Signals) -> None:
-    if group is not None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, number)
-    for pid in marked(name, value):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
+marked = end.marked

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from demo.model import ScriptedModel
-from nightshift.models import MachineSpec, ModelEndpoint, WorkerConfig
+from nightshift.models import FileRef, GitHubToken, MachineSpec, ModelEndpoint, WorkerConfig
 from tests.worker.controlplane import TOKEN, ControlPlane
 from worker import process
+from worker.background import Background
+from worker.credentials import Tokens
+from worker.masking import Secrets
+from worker.outputs import Outputs
+from worker.sandbox import Sandbox, bubblewrap
+from worker.tools import OWN, Output, Toolset, Workbench
 
 ROOT = Path(__file__).parents[2]
 API_KEY = "api-key-of-the-tests"
@@ -85,6 +96,77 @@ def configuration(**changes: object) -> WorkerConfig:
         "heartbeat_seconds": 60,
     }
     return WorkerConfig.model_validate(fields | changes)
+
+
+NO_SANDBOX = Sandbox("The tests' own.")
+SAID: list[tuple[str, Sequence[FileRef]]] = []
+UPLOADED: dict[str, bytes] = {}
+
+
+@asynccontextmanager
+async def workbench(
+    folder: Path, config: WorkerConfig, tokens: Tokens, secrets: Secrets, sandbox: Sandbox = NO_SANDBOX
+) -> AsyncGenerator[Workbench]:
+    """What it says and uploads is in SAID and UPLOADED."""
+
+    async def say(turn: int, id: str, text: str, files: Sequence[FileRef]) -> None:
+        SAID.append((text, files))
+
+    async def upload(filename: str, content_type: str, content: bytes) -> FileRef:
+        name = hashlib.sha256(content).hexdigest()
+        UPLOADED[name] = content
+        return FileRef(name=name, filename=filename, content_type=content_type, size=len(content))
+
+    SAID.clear()
+    UPLOADED.clear()
+    outputs, programs = Outputs(folder / "outputs"), Outputs(folder / "programs")
+    background = Background(outputs, secrets)
+    bench = Workbench(
+        *(config, folder, "http://x/sessions/s1", secrets, tokens, say, upload),
+        *(sandbox, outputs, programs, background),
+    ).prepared()
+    yield bench
+    await background.stop_all("ended with the test")
+    left = process.marked(process.TOOLS_MARK, str(folder))
+    await process.kill(sandbox, process.TOOLS_MARK, str(folder))
+    assert not left, "tools leave nothing behind"
+
+
+SECRET = "a-secret-of-the-tests"
+TOOLS = Toolset(OWN)
+_calls = count(1)
+
+
+def sandboxed(folder: Path) -> Sandbox:
+    """Of bubblewrap; skips the test where that is missing."""
+    read_only = folder / "outputs", folder / "programs"
+    for each in read_only:
+        each.mkdir(parents=True, exist_ok=True)
+    sandbox = bubblewrap(folder, read_only)
+    if not sandbox.confined:
+        pytest.skip(sandbox.note)
+    return sandbox
+
+
+@pytest_asyncio.fixture(params=["free", "sandboxed"])
+async def bench(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Workbench]:
+    monkeypatch.setenv("SOME_TOKEN", "not for tools")
+
+    async def fetch(repository: str) -> GitHubToken:
+        return GitHubToken(token=SECRET)
+
+    folder, secrets = tmp_path / "home", Secrets(SECRET)
+    sandbox = sandboxed(folder) if request.param == "sandboxed" else NO_SANDBOX
+    async with workbench(folder, configuration(), Tokens(fetch, secrets.add), secrets, sandbox) as bench:
+        yield bench
+
+
+async def use(bench: Workbench, name: str, **arguments: object) -> Output:
+    tool, number = TOOLS.get(name), next(_calls)
+    assert tool
+    return await tool(json.dumps(arguments), bench.for_call(1, f"item-{number}", f"call-{number}"))
 
 
 @pytest_asyncio.fixture

@@ -15,9 +15,8 @@ from demo import sample
 from demo.forge import Forge
 from nightshift.errors import Permanent
 from nightshift.models import GitHubToken, ReportKind
-from tests.worker.conftest import Machine, configuration
+from tests.worker.conftest import Machine, configuration, use, workbench
 from tests.worker.controlplane import ControlPlane
-from tests.worker.test_worker_tools import use
 from worker import credentials
 from worker.credentials import Tokens
 from worker.masking import Secrets
@@ -45,14 +44,13 @@ async def bench(tmp_path: Path, forge: Forge) -> AsyncGenerator[Workbench]:
             raise Permanent("Not this session's repository.")
         return GitHubToken(token=token)
 
-    async def say(turn: int, id: str, text: str) -> None:
-        pass
-
     config = configuration(github_api_url=forge.api_url, github_host=forge.url)
     tokens = Tokens(fetch, secrets.add)
     folder = tmp_path / ("deep" * 30) / "machine"  # longer than the address of a Unix socket may be
-    bench = Workbench(config, folder, "http://x/sessions/s1", secrets, tokens, say).prepared()
-    async with credentials.serve(tokens, config.github_host, bench.socket, bench.check_push):
+    async with (
+        workbench(folder, config, tokens, secrets) as bench,
+        credentials.serve(tokens, config.github_host, bench.socket, bench.check_push),
+    ):
         yield bench
     everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert token.encode() not in everything

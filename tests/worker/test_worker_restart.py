@@ -58,9 +58,9 @@ async def test_killed_during_a_command_its_processes_end_and_the_model_is_told(
     turn = await plane.say(f"!shell [ -e {once} ] || {{ touch {once}; sleep 1000; }}; echo second time")
     await machine.start()
     await until(lambda: once.exists())
-    await machine.kill()
     orphans = machine.processes()
     assert orphans
+    await machine.kill()
     await machine.start()
     report = await plane.answered(turn)
     assert not set(orphans) & set(machine.processes())

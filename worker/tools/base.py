@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from nightshift.errors import ModelRetry, NightshiftError, Permanent, UserError
-from nightshift.models import Approval, Effect, Model
+from nightshift.models import Approval, Effect, FileRef, Model
 from worker import policy
 from worker.approvals import NEEDED
 from worker.tools.workbench import Workbench
@@ -28,6 +28,8 @@ class Output:
     text: str
     effect: Effect | None = None
     is_error: bool = False
+    files: Sequence[FileRef] = ()
+    """Images among them are put before the model."""
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,22 @@
-"""The shell: one bash per call; folder and exported variables live on in a file between calls."""
+"""The shell: one bash per call; folder, exported variables, functions and aliases live on in a file between calls.
+
+Not one bash for all: each call has limits, processes and (in a sandbox) a process namespace of its own, and nothing is
+lost when one is killed, worker included. Options such as `set -e` are those of one call: kept, they would end the next.
+"""
 
 from __future__ import annotations
-
-import os
 
 from pydantic import Field
 
 from nightshift.models import Model
-from worker import process
+from worker import asking, process
 from worker.tools import text
+from worker.tools.background import new_output
 from worker.tools.base import Output, tool
 from worker.tools.workbench import Workbench
 
 DEFAULT_SECONDS = 120
 LONGEST_SECONDS = 1800
-
-FIRST = 'PATH="$NIGHTSHIFT_PATH:$PATH"; unset NIGHTSHIFT_PATH; '
-"""A login shell's profile may reset PATH: the machine's own comes first all the same."""
-EVERY = """trap '{ printf "%s\\0" "$PWD"; /usr/bin/env -0; } > "$0.new" && mv "$0.new" "$0"' EXIT; . "$1" """
-"""$0 is the state's file, $1 the command's: a command may be longer than an argument of a process."""
 
 
 class Shell(Model):
@@ -29,45 +27,50 @@ class Shell(Model):
         le=LONGEST_SECONDS,
         description=f"After this the command and all its children are ended. Null: {DEFAULT_SECONDS}.",
     )
+    background: bool = Field(
+        default=False,
+        description="Start it and go on: for servers, watchers and what takes longer than you want to wait.",
+    )
 
 
 @tool(Shell)
 async def shell(arguments: Shell, bench: Workbench) -> Output:
-    """Run a bash command on your machine. The working folder and exported variables are kept for the next call.
-    stdin is empty, so nothing can be asked. stdout and stderr come together; long output is cut in the middle and kept
-    whole in a file. Start a server with `&`: it goes on after the call."""
-    script = bench.output_file().with_suffix(".sh")
-    script.write_text(arguments.command + "\n", errors="surrogateescape")
-    environment, start = bench.environment, [FIRST + EVERY]
-    argv = ["bash", "-lc"]
-    if bench.shell_state.exists():
-        kept = [entry.partition("=") for entry in os.fsdecode(bench.shell_state.read_bytes()).split("\0")[1:] if entry]
-        environment = {name: value for name, _, value in kept} | _fixed(bench)
-        argv, start = ["bash", "-c"], [EVERY]
-    else:
-        environment = environment | {"NIGHTSHIFT_PATH": environment.get("PATH", os.defpath)}
-    note = ""
+    """Run a bash command on your machine. Folder, exported variables, functions and aliases are kept for the next call;
+    `set` options are not. There is no terminal and stdin is empty, so nothing can be asked. stdout and stderr come
+    together; long output is cut in the middle and kept whole in a file. What a command leaves running with `&` is ended
+    with it: set `background` for what is to go on, and look after it with the tool `background`."""
+    script = bench.output_file().with_suffix(".sh").name
+    with bench.outputs.create(script) as file:
+        file.write(arguments.command.encode() + b"\n")
+    if arguments.background:
+        return await _in_background(bench.bash(script, keep=False), arguments.command, bench)
+    bench.jobs.unlink(missing_ok=True)
     try:
         code = await bench.run(
-            *argv,
-            *start,
-            str(bench.shell_state),
-            str(script),
-            cwd=bench.cwd(),
+            *bench.bash(script, keep=True),
+            cwd=bench.folder,
             seconds=arguments.timeout_seconds or DEFAULT_SECONDS,
-            environment=environment,
         )
+        code = 128 - code if code < 0 else code  # ended by a signal
         note = f"[exit code {code}; in {bench.cwd()}]"
+        if bench.read_small(bench.jobs):
+            note += "\n[What it left running was ended with it. Set `background` for what is to go on.]"
     except process.Overrun as fault:
         code, note = -1, f"[{fault}, with all its children]"
     finally:
-        script.unlink(missing_ok=True)
+        bench.outputs.remove(script)
     printed = text.read(bench.output_file())
-    return Output(
-        f"{printed}\n{note}" if printed and not printed.endswith("\n") else printed + note, is_error=code != 0
-    )
+    if code > 0 and asking.missed_somebody(printed):
+        note += f"\n[{asking.ADVICE}]"
+    return Output(_joined(printed, note), is_error=code != 0)
 
 
-def _fixed(bench: Workbench) -> dict[str, str]:
-    """What a command cannot change for the next one: who git is, whom it asks, and the marks of processes."""
-    return {name: value for name, value in bench.environment.items() if name.startswith(("GIT_", "NIGHTSHIFT_"))}
+async def _in_background(argv: list[str], command: str, bench: Workbench) -> Output:
+    job = await bench.background.start(argv, command, bench.setting(bench.folder))
+    printed = new_output(job, bench)
+    note = f"[{job.id} {job.state}; its output goes to {bench.outputs.path / job.file}]"
+    return Output(_joined(printed, note), is_error=bool(job.ended))
+
+
+def _joined(printed: str, note: str) -> str:
+    return f"{printed}\n{note}" if printed and not printed.endswith("\n") else printed + note

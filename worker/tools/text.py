@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -25,10 +26,14 @@ def cut(text: str, whole: str, limit: int = LIMIT) -> str:
     return f"{text[:head]}\n\n[... {tail - head} characters left out; {whole} ...]\n\n{text[tail:]}"
 
 
-def read(path: Path) -> str:
-    """What a process printed. Bytes that are no UTF-8 become U+FFFD; only head and tail of a large file are read."""
-    size, window = path.stat().st_size, LIMIT * 4
-    with path.open("rb") as file:
+def read(path: Path, start: int = 0) -> str:
+    """What a process printed, from byte `start` on. Bytes that are no UTF-8 become U+FFFD; only head and tail of much
+    are read."""
+    window = LIMIT * 4
+    # Not by way of a link: a tool may have laid one there.
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        size = os.fstat(file.fileno()).st_size - start
+        file.seek(start)
         content = file.read(window)
         if size > 2 * window:
             file.seek(-window, 2)

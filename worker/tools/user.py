@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field
 
+from nightshift.errors import ModelRetry
 from nightshift.models import Effect, Model, Todo
+from worker.tools import disk, kinds
 from worker.tools.base import Output, tool
 from worker.tools.workbench import Workbench
+
+LARGEST_FILE = 25_000_000
+"""Bytes of a file for the user."""
 
 
 class Title(Model):
@@ -19,6 +26,11 @@ class TodoList(Model):
 
 class Message(Model):
     text: str = Field(min_length=1, description="Markdown, in the user's language.")
+
+
+class SendFile(Model):
+    path: str = Field(description="Absolute, or relative to the shell's current folder.")
+    caption: str = Field(max_length=2000, description="What it is, in the user's language.")
 
 
 @tool(Title, repeatable=True)
@@ -38,5 +50,24 @@ async def todo(arguments: TodoList, bench: Workbench) -> Output:
 async def message_user(arguments: Message, bench: Workbench) -> str:
     """Tell the user something while you go on working: a finding, a plan, a delay. It does not wait for an answer.
     Your final answer needs no tool: it is the text you end with."""
-    await bench.say(bench.turn, f"{bench.item_id}.message", arguments.text)
+    await bench.say(bench.turn, f"{bench.item_id}.message", arguments.text, ())
     return "The user can read it."
+
+
+@tool(SendFile, repeatable=True)
+async def send_file(arguments: SendFile, bench: Workbench) -> str:
+    """Show the user a file: a report, a screenshot, a log, an archive. Images are shown in the chat, other files can be
+    downloaded. For a folder make an archive first."""
+    path = bench.path(arguments.path)
+    content = await disk.read(bench, path, LARGEST_FILE)
+    if content is None:
+        raise ModelRetry(f"{path} is a folder. Make an archive of it first, in the shell.")
+    file = await bench.upload(_shown(path.name), kinds.content_type(path.name, content.data), content.data)
+    await bench.say(bench.turn, f"{bench.item_id}.file", arguments.caption, (file,))
+    return f"The user can see {file.filename} ({file.size} bytes)."
+
+
+def _shown(name: str) -> str:
+    """A name that every system takes."""
+    clean = re.sub(r"[/\\\x00-\x1f]", "_", name.encode(errors="replace").decode())
+    return clean if len(clean) <= 200 else clean[:100] + "..." + clean[-90:]

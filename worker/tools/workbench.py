@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nightshift.models import Approval, WorkerConfig
+from nightshift.models import Approval, FileRef, WorkerConfig
 from worker import credentials, process, pushes
 from worker.approvals import nobody_said_yes
+from worker.background import Background
+from worker.inside import program
 from worker.masking import Secrets
+from worker.outputs import Capture, Outputs
 from worker.policy import Place
+from worker.sandbox import Sandbox
 
 INHERITED = re.compile(
     r"^(PATH|HOME|USER|LOGNAME|SHELL|TZ|TMPDIR|LANG|LC_\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|NIGHTSHIFT_MACHINE"
@@ -21,6 +25,14 @@ INHERITED = re.compile(
 )
 """Of the worker's own environment. Everything else, and with it every secret, is left out."""
 NAME, EMAIL = "Nightshift", "nightshift@users.noreply.localhost"
+NOBODY_IS_THERE = {
+    "TERM": "dumb",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "GIT_EDITOR": "true",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "PIP_NO_INPUT": "1",
+}
 
 
 @dataclass(frozen=True)
@@ -31,8 +43,15 @@ class Workbench:
     session_url: str
     secrets: Secrets
     tokens: credentials.Tokens
-    say: Callable[[int, str, str], Awaitable[None]]
-    """Show a text to the user: (turn, id, text)."""
+    say: Callable[[int, str, str, Sequence[FileRef]], Awaitable[None]]
+    """Show a text and files to the user: (turn, id, text, files)."""
+    upload: Callable[[str, str, bytes], Awaitable[FileRef]]
+    """Keep a file with the session: (filename, content type, content)."""
+    sandbox: Sandbox
+    outputs: Outputs
+    programs: Outputs
+    """What tools and git run of worker/inside, where they can read it and, in a sandbox, not change it."""
+    background: Background
     allows: Callable[[Approval], Awaitable[bool]] = nobody_said_yes
     """Whether the user said yes to exactly this; it is used up."""
     asked: dict[str, Approval] = field(default_factory=dict[str, Approval])
@@ -42,7 +61,30 @@ class Workbench:
     """Of the tool call under way."""
     call_id: str = ""
     environment: dict[str, str] = field(default_factory=dict[str, str])
-    """Of every process of a tool; `prepared` fills it."""
+    """Of every process of a tool."""
+
+    def prepared(self) -> Workbench:
+        """With the folders and the environment that tools need."""
+        self.workspace.mkdir(parents=True, exist_ok=True)
+        for name in ("shell.sh", "git.py"):
+            self.programs.put(name, program(name).encode())
+        pushes.install(self.programs, self.socket, os.environ.get("PATH", os.defpath))
+        return replace(self, environment=self._environment())
+
+    def _environment(self) -> dict[str, str]:
+        path = f"{self.programs.path}:{os.environ.get('PATH', os.defpath)}"
+        return {
+            "HOME": str(self.folder),
+            "LANG": "C.UTF-8",
+            **{name: value for name, value in os.environ.items() if INHERITED.match(name)},
+            "PATH": path,
+            "NIGHTSHIFT_PATH": path,
+            **NOBODY_IS_THERE,
+            **{f"GIT_{who}_NAME": NAME for who in ("AUTHOR", "COMMITTER")},
+            **{f"GIT_{who}_EMAIL": EMAIL for who in ("AUTHOR", "COMMITTER")},
+            **credentials.git_environment(self.config.github_host, self.socket, self.programs.path / "git.py"),
+            process.TOOLS_MARK: str(self.folder),
+        }
 
     @property
     def workspace(self) -> Path:
@@ -53,65 +95,62 @@ class Workbench:
         return self.folder / "credentials.sock"
 
     @property
+    def undo(self) -> Path:
+        """What files were before their last change."""
+        return self.folder / "undo"
+
+    @property
     def shell_state(self) -> Path:
         return self.folder / "shell.state"
-
-    def prepared(self) -> Workbench:
-        for folder in (self.workspace, self.folder / "outputs"):
-            folder.mkdir(parents=True, exist_ok=True)
-        inherited = {name: value for name, value in os.environ.items() if INHERITED.match(name)}
-        path = inherited.get("PATH", os.defpath)
-        environment = {
-            "HOME": str(self.folder),
-            "LANG": "C.UTF-8",
-            **inherited,
-            "PATH": f"{pushes.install(self.folder, self.socket, path)}:{path}",
-            "TERM": "dumb",
-            "PAGER": "cat",
-            "GIT_PAGER": "cat",
-            "GIT_EDITOR": "true",
-            **{f"GIT_{who}_NAME": NAME for who in ("AUTHOR", "COMMITTER")},
-            **{f"GIT_{who}_EMAIL": EMAIL for who in ("AUTHOR", "COMMITTER")},
-            **credentials.git_environment(self.config.github_host, self.socket),
-            process.TOOLS_MARK: str(self.folder),
-        }
-        return replace(self, environment=environment)
 
     def for_call(self, turn: int, item_id: str, call_id: str) -> Workbench:
         return replace(self, turn=turn, item_id=item_id, call_id=call_id)
 
     def place(self) -> Place:
-        return Place(cwd=str(self.cwd()), home=self.environment.get("HOME", ""), folder=str(self.folder))
+        return Place(cwd=str(self.cwd()), home=self._home, folder=str(self.folder))
 
     async def check_push(self, request: bytes) -> bytes:
         """What git's hook is told."""
         return await pushes.answer(request, self.allows, self.asked.__setitem__)
 
+    def bash(self, script: str, *, keep: bool) -> list[str]:
+        """Runs a script of the outputs with the last command's state, and may keep its own for the next one."""
+        start = ["bash"] if self.shell_state.exists() else ["bash", "-l"]
+        files = (self.programs.path / "shell.sh", self.shell_state, self.outputs.path / script)
+        return [*start, *map(str, files), "keep" if keep else "leave"]
+
     def output_file(self) -> Path:
-        return self.folder / "outputs" / (re.sub(r"[^A-Za-z0-9._-]", "_", self.call_id)[:100] + ".txt")
+        return self.outputs.path / (re.sub(r"[^A-Za-z0-9._-]", "_", self.call_id)[:100] + ".txt")
+
+    @property
+    def jobs(self) -> Path:
+        """What the last command's shell left running."""
+        return self.folder / "shell.jobs"
 
     def cwd(self) -> Path:
-        """Where the shell stands; relative paths of other tools start there too."""
-        if self.shell_state.exists():
-            kept = Path(os.fsdecode(self.shell_state.read_bytes().split(b"\0", 1)[0]))
-            if kept.is_dir():
-                return kept
-        return self.workspace
+        """Where the shell stands; relative paths of other tools start there too. It may be gone."""
+        told = self.read_small(self.folder / "shell.cwd")
+        return Path(told) if told.startswith("/") else self.workspace
+
+    def read_small(self, path: Path) -> str:
+        """What the shell left for the worker; nothing if it did not. As trustworthy as the shell: never by a link."""
+        with suppress(OSError), open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            return os.fsdecode(file.read(10_000))
+        return ""
 
     def path(self, name: str) -> Path:
-        return self.cwd() / Path(name).expanduser()
+        """Of a file, as tools see it."""
+        return self.cwd() / (self._home + name[1:] if name == "~" or name.startswith("~/") else name)
 
-    async def run(self, *argv: str, cwd: Path, seconds: float, environment: dict[str, str] | None = None) -> int:
+    @property
+    def _home(self) -> str:
+        """Of the tools."""
+        return self.sandbox.environment.get("HOME") or self.environment["HOME"]
+
+    def setting(self, cwd: Path) -> process.Setting:
+        return process.Setting(self.sandbox, cwd, self.environment, self.item_id)
+
+    async def run(self, *argv: str, cwd: Path, seconds: float) -> int:
         """Run a process; what it printed is in `output_file()`, free of secrets. Raises process.Overrun."""
-        output = self.output_file()
-        try:
-            return await process.run(
-                argv,
-                cwd=cwd,
-                env=environment or self.environment,
-                output=output,
-                seconds=seconds,
-                mark=self.item_id,
-            )
-        finally:
-            await asyncio.to_thread(self.secrets.mask_file, output)
+        capture = Capture(self.outputs.create(self.output_file().name), self.secrets)
+        return await process.run(argv, self.setting(cwd), capture, seconds)

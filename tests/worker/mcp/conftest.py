@@ -15,8 +15,7 @@ import pytest_asyncio
 
 from nightshift.mcp import parse
 from nightshift.models import GitHubToken, NewItem
-from tests.worker.conftest import configuration
-from worker import process
+from tests.worker.conftest import configuration, workbench
 from worker.credentials import Tokens
 from worker.masking import Secrets
 from worker.mcp import Servers
@@ -51,26 +50,20 @@ async def running(folder: Path, servers: dict[str, Any]) -> AsyncGenerator[Rig]:
     async def fetch(repository: str) -> GitHubToken:
         raise NotImplementedError
 
-    async def nothing(*_: object) -> None:
-        pass
-
     async def append(item: NewItem) -> None:
         notices.append(item)
 
     notices: list[NewItem] = []
     config = configuration(mcp=parse(json.dumps({"mcpServers": servers}), KEY))
     secrets = Secrets(*KEY.values())
-    bench = Workbench(config, folder, "http://x", secrets, Tokens(fetch, secrets.add), nothing).prepared()
-    others = Servers(config, bench, append)
-    run = asyncio.create_task(others.run())
-    try:
-        yield Rig(bench, Toolset([], others), notices, run)
-    finally:
-        run.cancel()
-        await asyncio.wait([run])
-        left = process.marked(process.TOOLS_MARK, str(folder))
-        await process.kill(process.TOOLS_MARK, str(folder))
-    assert left == []
+    async with workbench(folder, config, Tokens(fetch, secrets.add), secrets) as bench:
+        others = Servers(config, bench, append)
+        run = asyncio.create_task(others.run())
+        try:
+            yield Rig(bench, Toolset([], others), notices, run)
+        finally:
+            run.cancel()
+            await asyncio.wait([run])
 
 
 @pytest_asyncio.fixture
