@@ -11,6 +11,7 @@ import pytest
 
 from tests.worker.conftest import SECRET, until, use
 from worker import outputs, process
+from worker.inside import end
 from worker.tools import Output, Workbench
 from worker.tools.text import LIMIT
 
@@ -82,9 +83,15 @@ async def test_the_limit_takes_the_children(bench: Workbench) -> None:
     assert left(bench) == []
 
 
-async def test_a_command_has_time_to_clean_up(bench: Workbench) -> None:
-    await run(bench, "trap 'echo cleaned > ../cleaned; exit' TERM; while :; do sleep 0.1; done", timeout_seconds=1)
-    assert (bench.folder / "cleaned").exists()
+async def test_a_command_has_time_to_clean_up(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(end, "GRACE", 20.0)
+    ready, cleaned = bench.folder / "ready", bench.folder / "cleaned"
+    command = f"trap 'touch {cleaned}; exit' TERM; touch {ready}; while :; do sleep 0.05; done"
+    call = asyncio.create_task(run(bench, command))
+    await until(ready.exists)
+    call.cancel()
+    await asyncio.wait({call})
+    assert cleaned.exists()
 
 
 @pytest.mark.parametrize(
