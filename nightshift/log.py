@@ -179,6 +179,11 @@ class Log:
     async def reports(self, session_id: str, after: int = 0, limit: int = 200) -> list[Report]:
         return cast(list[Report], await self._entries(session_id, Stream.REPORT, after, limit))
 
+    async def newest_entries(self, session_id: str, stream: Stream, limit: int) -> Sequence[Entry]:
+        """The newest first."""
+        found = await self._store.range(session_id, f"{stream}:", f"{stream};", limit=limit, newest_first=True)
+        return [_entry(stream, document) for document in found]
+
     async def _entries(self, session_id: str, stream: Stream, after: int, limit: int) -> Sequence[Entry]:
         found = await self._store.range(session_id, entry_id(stream, after), f"{stream};", limit=limit)
         return [_entry(stream, document) for document in found]

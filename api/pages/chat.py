@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from api.auth import own_session
 from api.dependencies import After
-from api.pages import items
+from api.pages import items, timeline
 from api.pages.frame import Frame, FrameDep
 from api.pages.route import HEADERS, PageRoute
 from api.views import SessionView, view
@@ -70,6 +70,12 @@ async def show_item(session_id: str, seq: int, frame: FrameDep) -> Response:
     if row is None:
         raise NotFound(f"There is no item {seq}")
     return frame.fragment("_inside.html", row=row)
+
+
+@router.get("/timeline")
+async def show_timeline(session_id: str, frame: FrameDep) -> Response:
+    session = await _session(frame, session_id)
+    return frame.fragment("_timeline.html", events=await timeline.events(frame.services.log, session))
 
 
 async def _session(frame: Frame, session_id: str) -> SessionView:

@@ -2,7 +2,7 @@
 import { request } from './http.js';
 
 /**
- * Calls `refresh` whenever something may be new, and `onDraft` with what the channel says of a text in the making.
+ * Calls `refresh` whenever something may be new, and `onDraft` with what the model is writing.
  * Whoever asks while a refresh is under way gets one more after it: it may have missed what they know of.
  */
 export function follow(api, { refresh, onDraft, isMoving, onState }) {

@@ -95,6 +95,13 @@ function holding(change) {
   requestAnimationFrame(() => { document.documentElement.style.overflowAnchor = ''; });
 }
 
+/** A change below what is read: whoever looks at the end goes on doing so. */
+export function following(change) {
+  const follow = nearBottom();
+  change();
+  if (follow) toBottom();
+}
+
 export function toBottom() {
   scroller.scrollTop = scroller.scrollHeight;
   latest.hidden = true;

@@ -1,8 +1,9 @@
 // A session's page: wires the conversation, the composer, the panel and the buttons.
 import { composer } from './composer.js';
-import { request } from './http.js';
+import { drafts } from './drafts.js';
+import { fragment, request } from './http.js';
 import { follow } from './live.js';
-import { fetchNew, lastSeq, toBottom } from './log.js';
+import { fetchNew, following, lastSeq, toBottom } from './log.js';
 import { replace, setTitle, showProblem } from './page.js';
 import { t, tick } from './words.js';
 
@@ -11,7 +12,6 @@ const log = document.getElementById('log');
 const head = document.getElementById('head');
 const panel = document.getElementById('now');
 const dialog = document.getElementById('delete');
-const draft = document.getElementById('draft');
 const connection = document.getElementById('connection');
 const form = document.getElementById('composer');
 const api = `/api/sessions/${encodeURIComponent(main.dataset.session)}`;
@@ -22,18 +22,19 @@ const shown = new Map();
 let seen = Number(main.dataset.seen);
 
 function show(element, html) {
-  if (shown.get(element) === html) return;
+  if (shown.get(element) === html) return false;
   shown.set(element, html);
   replace(element, html);
+  return true;
 }
 
 async function refresh() {
   const found = await fetchNew();
   show(head, found.head_html);
-  show(panel, found.panel_html);
+  if (show(panel, found.panel_html)) lookBack();
   tick();
   setTitle(`${found.title} · Nightshift`);
-  if (found.html.includes('assistant_message')) showDraft('');
+  written.settle(found.phase === 'working');
   main.dataset.phase = found.phase;
   for (const button of document.querySelectorAll('[data-phases]')) {
     button.hidden = !button.dataset.phases.split(' ').includes(found.phase);
@@ -48,16 +49,11 @@ function noteRead() {
   request('PUT', `${api}/read`, { seq: seen }).catch(() => { seen = 0; });
 }
 
-function showDraft(text) {
-  const atBottom = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
-  draft.hidden = !text;
-  draft.textContent = text;
-  if (text && atBottom) toBottom();
-}
+const written = drafts(document.getElementById('drafts'), (id) => log.querySelector(`[data-id="${CSS.escape(id)}"]`));
 
 const look = follow(api, {
   refresh,
-  onDraft: (text) => showDraft(String(text)),
+  onDraft: (draft) => following(() => written.show(draft)),
   isMoving: () => ['starting', 'stopping', 'deleting'].includes(main.dataset.phase),
   onState(state, error) {
     connection.textContent = { ok: '', gone: t('gone'), lost: error?.status ? error.message : t('lost') }[state];
@@ -100,6 +96,34 @@ document.addEventListener('click', (event) => {
   if (name === 'delete') dialog.showModal();
   else if (name) act(name);
 });
+
+// --- the budget ----------------------------------------------------------------------------------------------
+
+const budget = document.getElementById('budget');
+
+panel.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-budget]');
+  if (!button) return;
+  budget.querySelector('input').value = button.dataset.budget;
+  budget.showModal();
+});
+budget.addEventListener('close', () => {
+  const wanted = Number(budget.querySelector('input').value);
+  if (budget.returnValue && wanted > 0) attempt(async () => {
+    await request('POST', `${api}/budget`, { budget_usd: wanted });
+    look();
+  });
+  budget.returnValue = '';
+});
+
+// --- the timeline, while it is open --------------------------------------------------------------------------
+
+const timeline = document.getElementById('timeline');
+const lookBack = async () => {
+  const html = timeline.open && await fragment(`/sessions/${encodeURIComponent(main.dataset.session)}/timeline`);
+  if (html) show(timeline.querySelector('div'), html);
+};
+timeline.addEventListener('toggle', lookBack);
 
 dialog.addEventListener('close', () => {
   if (dialog.returnValue === 'delete') act('delete');

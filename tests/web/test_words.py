@@ -1,0 +1,85 @@
+"""The catalogues are complete: every language has every key, and the pages use them all."""
+
+from __future__ import annotations
+
+import re
+from string import Formatter
+
+import pytest
+
+from api.pages.assets import STATIC
+from api.pages.templates import TEMPLATES
+from api.pages.words import LANGUAGES, catalogue, preferred, words
+
+ENGLISH = catalogue("en")
+FAMILIES = (
+    "error",
+    "phase",
+    "stage",
+    "notice",
+    "tool",
+    "tool_state",
+    "level",
+    "todo",
+    "efforts",
+    "action",
+    "help",
+    "timeline",
+)
+"""Tables whose keys are put together from what the store says."""
+
+
+def holes(text: str) -> set[str | None]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_has_the_same_keys_and_holes(language: str) -> None:
+    catalogue_of_it = catalogue(language)
+    assert catalogue_of_it.keys() == ENGLISH.keys()
+    for key, text in catalogue_of_it.items():
+        assert holes(text) == holes(ENGLISH[key]), key
+        assert text.strip()
+
+
+def test_no_language_left_anything_in_english() -> None:
+    same = {key for key, text in catalogue("ja").items() if text == ENGLISH[key]}
+    assert same <= {"cost.usd"}, same
+
+
+def test_every_key_is_used_and_every_used_key_is_there() -> None:
+    sources = "\n".join(path.read_text("utf-8") for path in sorted(TEMPLATES.glob("*.html")))
+    scripts = "\n".join(path.read_text("utf-8") for path in sorted(STATIC.glob("*.js")))
+    used = set(re.findall(r"""\bt\(\s*["']([\w.]+)["']\s*[,)]""", sources))
+    used |= set(re.findall(r"""["']((?:\w+\.)+\w+)["'] if """, sources)) & ENGLISH.keys()
+    used |= set(re.findall(r"""else ["']((?:\w+\.)+\w+)["']""", sources)) & ENGLISH.keys()
+    used |= {f"script.{key}" for key in re.findall(r"""\bt\(["'](\w+)["']""", scripts)}
+    assert used - ENGLISH.keys() == set()
+    unused = {key for key in ENGLISH.keys() - used if key.split(".")[0] not in FAMILIES and not key.endswith(".one")}
+    assert unused == set()
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        ("", "en"),
+        ("ja", "ja"),
+        ("ja-JP,ja;q=0.9,en;q=0.8", "ja"),
+        ("en-GB,en;q=0.9,ja;q=0.8", "en"),
+        ("fr, ja;q=0.5", "ja"),
+        ("de", "en"),
+        ("ja;q=0, en", "en"),
+        (";;q=x,,ja;q=0.2", "ja"),
+        ("ja" + ",x" * 1000, "ja"),
+    ],
+)
+def test_the_language_that_is_asked_for(header: str, language: str) -> None:
+    assert preferred(header) == language
+
+
+def test_a_key_that_is_not_there_is_an_error_and_what_comes_from_elsewhere_is_shown_as_it_is() -> None:
+    english = words("en")
+    with pytest.raises(KeyError):
+        english("no.such.key")
+    assert english.known("tool.shell", "shell") == "Run"
+    assert english.known("tool.{weird}", "{weird}") == "{weird}"
