@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from nightshift import telemetry
+from nightshift import spending, telemetry
 from nightshift.budget import Ledger
 from nightshift.errors import Conflict, NotFound, PreconditionFailed, StaleGeneration
 from nightshift.models import (
@@ -27,11 +27,13 @@ from nightshift.models import (
     Tokens,
     TurnUsage,
 )
-from nightshift.ports import Blobs, Document, Page, Store
+from nightshift.ports import NOTHING_ELSE, Blobs, Document, Find, Page, Store
 
 SESSION = "session"
 HEARTBEAT = "heartbeat"
 LEDGER = "ledger"
+_LISTING = {"kind", "find"}
+"""What the store lists sessions by, and no part of them."""
 _BUMP = "machine_starting"
 """Notice code that announces a new generation in the log; see `append`."""
 
@@ -63,9 +65,8 @@ class Log:
 
         Raises Conflict if the id belongs to a different request.
         """
-        body = session.model_dump(mode="json") | {"kind": SESSION}
         try:
-            await self._store.create(session.id, SESSION, body)
+            await self._store.create(session.id, SESSION, _session_body(session))
             return session
         except Conflict:
             existing = await self.session(session.id)
@@ -80,10 +81,12 @@ class Log:
         return _session(await self._session_document(session_id))
 
     async def sessions(
-        self, limit: int, cursor: str | None = None, *, owner: str | None = None
+        self, limit: int, cursor: str | None = None, *, owner: str | None = None, find: Find = NOTHING_ELSE
     ) -> tuple[list[Session], str | None]:
-        """Newest first; everybody's, or one owner's."""
-        page: Page = await self._store.newest(SESSION, owner=owner, limit=limit, cursor=cursor)
+        """Newest first; everybody's, or one owner's. `text` in `find` is case-folded here."""
+        if "text" in find:
+            find = {**find, "text": find["text"].casefold()}
+        page: Page = await self._store.newest(SESSION, owner=owner, find=find, limit=limit, cursor=cursor)
         return [_session(document) for document in page.documents], page.cursor
 
     async def project(self, session_id: str, revision: int, changes: dict[str, Any]) -> Session:
@@ -99,7 +102,7 @@ class Log:
             update = changes | {"revision": revision, "updated_at": utc_now()}
             session = Session.model_validate(session.model_dump() | update)
             try:
-                await self._store.replace(document, session.model_dump(mode="json") | {"kind": SESSION})
+                await self._store.replace(document, _session_body(session))
             except PreconditionFailed:
                 continue  # a repeat of this very activity won: look again, and find our revision there
             return session
@@ -213,21 +216,21 @@ class Log:
 
     async def record_usage(self, session_id: str, usage: Sequence[TurnUsage]) -> None:
         """Usage is cumulative per (turn, model, above), so a repeat changes nothing and a late report never lowers
-        it."""
+        it. Each is listed under its month, see `nightshift.spending`."""
         for entry in usage:
             id = f"usage:{entry.turn:012d}:{entry.model.replace('/', '|')}" + (f"@{entry.above}" if entry.above else "")
             while True:
                 document = await self._store.read(session_id, id)
                 try:
                     if document is None:
-                        await self._store.create(session_id, id, entry.model_dump(mode="json"))
+                        listing = spending.listing(await self.session(session_id), utc_now())
+                        await self._store.create(session_id, id, entry.model_dump(mode="json") | listing)
                         _count(entry.model, Tokens(), entry.tokens)
                     else:
-                        known = TurnUsage.model_validate(document.body).tokens
+                        known = spending.usage_of(document).tokens
                         tokens = _larger(known, entry.tokens)
-                        body = entry.model_copy(update={"tokens": tokens}).model_dump(mode="json")
-                        if body != document.body:
-                            await self._store.replace(document, body)
+                        if tokens != known:
+                            await self._store.replace(document, document.body | {"tokens": tokens.model_dump()})
                             _count(entry.model, known, tokens)
                     break
                 except (Conflict, PreconditionFailed):
@@ -236,7 +239,7 @@ class Log:
     async def usage(self, session_id: str) -> list[TurnUsage]:
         found, low = list[TurnUsage](), "usage:"
         while page := await self._store.range(session_id, low, "usage;", limit=500):
-            found += [TurnUsage.model_validate(document.body) for document in page]
+            found += [spending.usage_of(document) for document in page]
             low = page[-1].id
         return found
 
@@ -266,12 +269,15 @@ class Log:
     # --- the end ----------------------------------------------------------------------------------------
 
     async def purge(self, session_id: str) -> None:
-        """Delete everything the session owns, its document last, so that a crash half way is found and repeated."""
+        """Delete everything the session owns, its document last, so that a crash half way is found and repeated.
+        What it cost stays on the bill."""
         while page := await self._store.range(session_id, "", "~", limit=200):
             rest = [document for document in page if document.id != SESSION]
             if not rest:
                 break
             for document in rest:
+                if document.id.startswith("usage:"):
+                    await spending.keep(self._store, document)
                 await self._store.delete(session_id, document.id)
         if self._blobs is not None:
             await self._blobs.delete_all(session_id)
@@ -279,7 +285,19 @@ class Log:
 
 
 def _session(document: Document) -> Session:
-    return Session.model_validate({name: value for name, value in document.body.items() if name != "kind"})
+    return Session.model_validate({name: value for name, value in document.body.items() if name not in _LISTING})
+
+
+def _session_body(session: Session) -> dict[str, Any]:
+    """With what lists of sessions are narrowed by."""
+    asked = session.request
+    text = "\n".join((session.title or asked.title or "", asked.message[:500], asked.repository or "", session.id))
+    find = {"phase": session.phase.value, "text": text.casefold()}
+    if asked.repository:
+        find["repository"] = asked.repository
+    if asked.model:
+        find["model"] = asked.model
+    return session.model_dump(mode="json") | {"kind": SESSION, "find": find}
 
 
 def _entry(stream: Stream, document: Document) -> Entry:

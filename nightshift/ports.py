@@ -5,9 +5,9 @@ Every call may be repeated: names and ids are derived, never invented inside an 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from nightshift.models import Draft, MachineInfo, MachineSpec, MachineState
 
@@ -31,11 +31,16 @@ class Page:
     """Opaque; None when there is no more."""
 
 
+type Find = Mapping[Literal["phase", "repository", "model", "text"], str]
+NOTHING_ELSE: Find = {}
+
+
 class Store(Protocol):
     """Documents in partitions, as Cosmos DB has them: one document a write, no transaction over two.
 
-    A body may carry three indexed fields: `key` (a client-made id, looked up with `find`), and `kind` and
-    `owner` (listed over all partitions, newest `created_at` first, with `newest`).
+    A body may carry indexed fields: `key` (a client-made id, looked up with `find`), and `kind` and `owner` (listed
+    over all partitions, newest `created_at` first, with `newest`). What it has in `find` narrows such a list: `phase`,
+    `repository` and `model` as they are, `text` by any part of it.
     """
 
     async def create(self, partition: str, id: str, body: Body) -> Document:
@@ -62,8 +67,16 @@ class Store(Protocol):
         """The document of this partition whose body's `key` is this."""
         ...
 
-    async def newest(self, kind: str, *, owner: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        """Documents of a kind, and of an owner if one is named, over all partitions, newest `created_at` first.
+    async def newest(
+        self,
+        kind: str,
+        *,
+        owner: str | None = None,
+        find: Find = NOTHING_ELSE,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """Documents of a kind, of an owner if one is named, over all partitions, newest `created_at` first.
         Raises UserError on a bad cursor."""
         ...
 

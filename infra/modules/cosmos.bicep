@@ -78,7 +78,7 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
       indexingPolicy: {
         indexingMode: 'consistent'
         automatic: true
-        includedPaths: [{ path: '/key/?' }, { path: '/listed/?' }, { path: '/owned/?' }]
+        includedPaths: [{ path: '/key/?' }, { path: '/listed/?' }, { path: '/owned/?' }, { path: '/find/*' }]
         excludedPaths: [{ path: '/*' }]
       }
     }

@@ -37,7 +37,7 @@ from azure.cosmos.exceptions import (
 
 from nightshift.azure import azure_faults
 from nightshift.errors import Conflict, Permanent, PreconditionFailed, Unprocessable, UserError
-from nightshift.ports import Body, Document, Page
+from nightshift.ports import NOTHING_ELSE, Body, Document, Find, Page
 
 CONTAINER = "documents"
 LONGEST_ID, LONGEST_PARTITION = 1023, 2048
@@ -45,6 +45,10 @@ LONGEST_ID, LONGEST_PARTITION = 1023, 2048
 MOST_AT_ONCE = 1000
 """Items of one answer."""
 NOWHERE = "-"
+
+_FIND = {name: f" AND c.find.{name} = @{name}" for name in ("phase", "repository", "model")} | {
+    "text": " AND CONTAINS(c.find.text, @text)"
+}
 
 type Record = dict[str, Any]
 
@@ -118,12 +122,21 @@ class CosmosStore:
         found = await self._select("c.key = @key", partition, limit=1, key=key)
         return found[0] if found else None
 
-    async def newest(self, kind: str, *, owner: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
+    async def newest(
+        self,
+        kind: str,
+        *,
+        owner: str | None = None,
+        find: Find = NOTHING_ELSE,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
         field, prefix = ("listed", f"{kind} ") if owner is None else ("owned", f"{kind} {escape(owner)} ")
         high = prefix[:-1] + "!" if cursor is None else _decode(cursor, prefix)  # '!' comes right after the space
-        # `field` is one of two words of this module; values only ever travel as parameters.
-        where = f"c.{field} > @low AND c.{field} < @high ORDER BY c.{field} DESC"
-        found = await self._select(where, None, limit=limit + 1, low=prefix, high=high)
+        # `field` and the names of _FIND are words of this module; values only ever travel as parameters.
+        narrowed = "".join(_FIND[name] for name in find)
+        where = f"c.{field} > @low AND c.{field} < @high{narrowed} ORDER BY c.{field} DESC"
+        found = await self._select(where, None, limit=limit + 1, low=prefix, high=high, **find)
         page = found[:limit]
         more = len(found) > limit
         return Page(page, _encode(_sort_keys(page[-1])[field]) if more else None)
@@ -190,6 +203,8 @@ def _record(partition: str, id: str, body: Body) -> Record:
         record["key"] = body["key"]
     if "kind" in body:
         record |= _sort_keys(Document(partition, id, body, ""))
+    if "find" in body:
+        record["find"] = body["find"]
     return record
 
 

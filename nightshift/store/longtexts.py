@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import Any, cast
 
 from nightshift.blobs import name_of
-from nightshift.ports import Blobs, Body, Document, Page, Store
+from nightshift.ports import NOTHING_ELSE, Blobs, Body, Document, Find, Page, Store
 
 LONGEST = 32 * 1024
 """Bytes of UTF-8 that stay in the store."""
@@ -60,8 +60,16 @@ class LongTexts:
         document = await self._store.find(partition, key)
         return None if document is None else await self._whole(document)
 
-    async def newest(self, kind: str, *, owner: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
-        page = await self._store.newest(kind, owner=owner, limit=limit, cursor=cursor)
+    async def newest(
+        self,
+        kind: str,
+        *,
+        owner: str | None = None,
+        find: Find = NOTHING_ELSE,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        page = await self._store.newest(kind, owner=owner, find=find, limit=limit, cursor=cursor)
         return Page(await self._all_whole(page.documents), page.cursor)
 
     async def close(self) -> None:

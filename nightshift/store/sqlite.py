@@ -17,7 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from nightshift.errors import Conflict, PreconditionFailed, UserError
-from nightshift.ports import Body, Document, Page
+from nightshift.ports import NOTHING_ELSE, Body, Document, Find, Page
 
 # No WITHOUT ROWID: with it SQLite's planner looks through a whole partition rather than use the index by key.
 SCHEMA = """
@@ -30,9 +30,21 @@ CREATE TABLE IF NOT EXISTS documents (
 );
 CREATE INDEX IF NOT EXISTS documents_by_key ON documents (pk, key);
 CREATE INDEX IF NOT EXISTS documents_by_kind ON documents (kind, created_at, pk) WHERE kind IS NOT NULL;
+CREATE INDEX IF NOT EXISTS documents_by_phase ON documents (kind, json_extract(body, '$.find.phase'), created_at, pk)
+    WHERE kind IS NOT NULL;
+CREATE INDEX IF NOT EXISTS documents_by_repository
+    ON documents (kind, json_extract(body, '$.find.repository'), created_at, pk) WHERE kind IS NOT NULL;
 CREATE INDEX IF NOT EXISTS documents_by_owner ON documents (kind, json_extract(body, '$.owner'), created_at, pk)
     WHERE kind IS NOT NULL;
 """
+
+
+_FIND = {  # word for word as in the indexes
+    "phase": " AND json_extract(body, '$.find.phase') = ?",
+    "repository": " AND json_extract(body, '$.find.repository') = ?",
+    "model": " AND json_extract(body, '$.find.model') = ?",
+    "text": " AND instr(json_extract(body, '$.find.text'), ?)",
+}
 
 
 class SqliteStore:
@@ -102,11 +114,22 @@ class SqliteStore:
         rows = await self._select("pk = ? AND key = ?", (partition, key))
         return rows[0] if rows else None
 
-    async def newest(self, kind: str, *, owner: str | None = None, limit: int = 50, cursor: str | None = None) -> Page:
+    async def newest(
+        self,
+        kind: str,
+        *,
+        owner: str | None = None,
+        find: Find = NOTHING_ELSE,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
         where, parameters = "kind = ?", [kind]
         if owner is not None:
             where += " AND json_extract(body, '$.owner') = ?"  # word for word as in the index, which has it sorted
             parameters.append(owner)
+        for name, wanted in find.items():
+            where += _FIND[name]
+            parameters.append(wanted)
         if cursor is not None:
             where += " AND (created_at, pk, id) < (?, ?, ?)"
             parameters += _decode(cursor)

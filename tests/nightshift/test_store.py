@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nightshift.errors import Conflict, PreconditionFailed, UserError
-from nightshift.ports import Store
+from nightshift.ports import Find, Store
 from tests.nightshift.fresh import STORES, fresh_store
 
 
@@ -239,3 +239,32 @@ async def test_newest_pages_through_what_was_made_at_the_same_time(store: Store)
         page = await store.newest("api_key", limit=2, cursor=page.cursor)
         found += page.documents
     assert [each.body["n"] for each in found] == [4, 3, 2, 1, 0]
+
+
+async def test_a_list_is_narrowed_by_what_documents_say_of_themselves(store: Store) -> None:
+    for number in range(12):
+        find = {"phase": "working" if number % 3 else "failed", "text": f"task {number} of o'neil_%"}
+        if number % 2:
+            find["repository"] = "octo/demo"
+        owner = "ann" if number < 8 else "bob"
+        body = {"kind": "session", "created_at": f"2026-01-{number + 1:02}", "owner": owner, "find": find}
+        await store.create(f"s-{number}", "session", body)
+    await store.create("old", "session", {"kind": "session", "created_at": "2025-01-01", "owner": "ann"})
+
+    async def found(find: Find, owner: str | None = None) -> list[int]:
+        numbers: list[int] = []
+        cursor: str | None = None
+        while True:
+            page = await store.newest("session", owner=owner, find=find, limit=2, cursor=cursor)
+            numbers += [int(document.partition.removeprefix("s-")) for document in page.documents]
+            cursor = page.cursor
+            if cursor is None:
+                return numbers
+
+    assert await found({"phase": "failed"}) == [9, 6, 3, 0]
+    assert await found({"phase": "failed"}, "ann") == [6, 3, 0]
+    assert await found({"phase": "failed", "repository": "octo/demo"}) == [9, 3]
+    assert await found({"text": "task 1"}) == [11, 10, 1]
+    assert await found({"text": "neil_%"}, "bob") == [11, 10, 9, 8]
+    assert await found({"text": "nothing of the kind"}) == []
+    assert await found({"model": "gpt-5.2"}) == []
