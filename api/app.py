@@ -10,7 +10,7 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from api import files, health, keys, pages, preferences, sessions, worker
+from api import audit, files, health, keys, pages, preferences, sessions, worker
 from api.limits import BodyLimit, PrivateAnswers
 from api.problems import MEDIA_TYPE, Problem, UnexpectedErrors, add_problem_handlers
 from nightshift import __version__
@@ -20,6 +20,7 @@ _TAGS = [
     {"name": "sessions", "description": "Begin, look at, talk to and steer sessions."},
     {"name": "keys", "description": "API keys for programs of yours."},
     {"name": "preferences", "description": "What each person keeps between visits."},
+    {"name": "audit", "description": "Who did what."},
     {"name": "worker", "description": "What the agent on a session's machine uses."},
     {"name": "health", "description": "For load balancers and monitors."},
 ]
@@ -43,7 +44,7 @@ def create_api(services: Callable[[], Services]) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # neither host does it; a chat is 10:1
     app.add_middleware(PrivateAnswers)  # added last, so outermost: its headers are on refusals as well
     add_problem_handlers(app)
-    routers = (health.router, sessions.router, files.people, keys.router, preferences.router)
+    routers = (health.router, sessions.router, files.people, keys.router, preferences.router, audit.router)
     for router in (*routers, worker.router, files.workers, pages.router):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)

@@ -143,6 +143,7 @@ async def _worker_identity(request: Request, services: ServicesDep) -> WorkerIde
 
 type Reader = Annotated[Principal, Depends(needs(Scope.READ))]
 type Writer = Annotated[Principal, Depends(needs(Scope.WRITE))]
+type Admin = Annotated[Principal, Depends(needs(Scope.ADMIN))]
 type Worker = Annotated[WorkerIdentity, Depends(_worker_identity)]
 KEY_SCHEMES = [Security(_bearer), Security(_header)]
 WORKER_SCHEME = [Security(_worker)]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import Field
 
+from api.audit import note
 from api.auth import KEY_SCHEMES, Principal, Reader, Via, Writer
 from api.dependencies import IdempotencyKey, ServicesDep, digest
 from nightshift.errors import Conflict, Forbidden
 from nightshift.keys import ApiKey, Scope, create_key, list_keys, revoke_key
 from nightshift.log import utc_now
-from nightshift.models import Model
+from nightshift.models import Model, new_id
 
 router = APIRouter(prefix="/api/keys", tags=["keys"], dependencies=KEY_SCHEMES)
 
@@ -41,6 +43,9 @@ async def make_key(
     new: NewKey, principal: Writer, services: ServicesDep, idempotency_key: IdempotencyKey = None
 ) -> MadeKey:
     _must_be_allowed(new, principal)
+    id = digest(principal.subject, idempotency_key)[:16] if idempotency_key else secrets.token_hex(8)
+    detail = f"{' '.join(sorted(new.scopes))}, {new.days} days, for {new.owner or principal.subject}"
+    await note(services, principal, "key.make", id, id, detail)
     for_oneself = new.owner in (None, principal.subject)
     try:
         key, text = await create_key(
@@ -49,7 +54,7 @@ async def make_key(
             new.scopes,
             utc_now() + timedelta(days=new.days),
             owner_name=principal.name if for_oneself else "",
-            id=digest(principal.subject, idempotency_key)[:16] if idempotency_key else None,
+            id=id,
         )
     except Conflict as error:
         raise Conflict(
@@ -65,6 +70,7 @@ async def list_own_keys(principal: Reader, services: ServicesDep) -> Keys:
 
 @router.delete("/{key_id}", status_code=204, summary="Revoke an API key at once")
 async def revoke_own_key(key_id: str, principal: Writer, services: ServicesDep) -> None:
+    await note(services, principal, "key.revoke", key_id, new_id())
     await revoke_key(services.store, key_id, principal.sees)
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, cast
 
 from fastapi import APIRouter, Depends, Query, Response
 
 from api import budget
+from api.audit import note
 from api.auth import KEY_SCHEMES, Principal, Reader, Writer, own_session
 from api.begin import ensure_begun, must_be_begun, refuse_if_ending
 from api.dependencies import After, DoorbellDep, IdempotencyKey, ServicesDep, Wait, digest, entry_id, poll
@@ -32,8 +33,10 @@ from api.views import (
 from nightshift.blobs import demand
 from nightshift.errors import Conflict
 from nightshift.log import utc_now
-from nightshift.models import ControlKind, ItemKind, ItemsPage, NewControl, NewItem, Session, Stream
+from nightshift.models import ControlKind, ItemKind, ItemsPage, NewControl, NewItem, Phase, Session, Stream
+from nightshift.ports import Find
 
+type Narrow = Annotated[str | None, Query(max_length=200)]
 router = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=KEY_SCHEMES)
 
 
@@ -47,10 +50,11 @@ async def create_session(
     idempotency_key: IdempotencyKey = None,
 ) -> Accepted:
     budget.must_be_priced(services, new.model, new.budget_usd)
-    now = utc_now()
+    now, id = utc_now(), _session_id(principal, idempotency_key)
+    await note(services, principal, "session.begin", id, id, new.repository or "")
     session = await services.log.create_session(
         Session(
-            id=_session_id(principal, idempotency_key),
+            id=id,
             owner=principal.subject,
             owner_name=principal.name,
             request=new.request(),
@@ -71,8 +75,17 @@ async def list_sessions(
     services: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=1000)] = None,
+    phase: Annotated[Phase | None, Query(description="Only those in this phase.")] = None,
+    repository: Narrow = None,
+    model: Narrow = None,
+    owner: Narrow = None,
+    q: Annotated[str | None, Query(max_length=200, description="Part of title, request, repository or id.")] = None,
 ) -> SessionsPage:
-    page, next_cursor = await services.log.sessions(limit, cursor, owner=principal.sees)
+    """`owner` is for admins; everybody else sees their own in any case."""
+    asked = {"phase": phase, "repository": repository, "model": model, "text": (q or "").strip()}
+    find = cast(Find, {name: str(wanted) for name, wanted in asked.items() if wanted})
+    whose = owner or None if principal.is_admin else principal.subject
+    page, next_cursor = await services.log.sessions(limit, cursor, owner=whose, find=find)
     settings = services.settings
     return SessionsPage(
         sessions=[view(session, settings.model, default_budget=settings.budget_usd) for session in page],
@@ -128,6 +141,8 @@ async def send_message(
         author=principal.name,
         **new.model_dump(),
     )
+    if new.approves:
+        await note(services, principal, "action.approve", session_id, message.id, new.approves)
     item = await services.log.append_item(session_id, message)
     if any(getattr(item, name) != getattr(new, name) for name in NewMessage.model_fields):
         raise Conflict("This Idempotency-Key was used for a different message; use a new key for a new message")
@@ -159,6 +174,7 @@ async def _steering(
             author=principal.subject,
             budget_usd=budget_usd,
         )
+        await note(services, principal, f"session.{kind}", session_id, wanted.id)
         control = await services.log.append_control(session_id, wanted)
         if (control.kind, control.budget_usd) != (kind, budget_usd):
             raise Conflict(

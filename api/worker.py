@@ -33,6 +33,7 @@ from nightshift.models import (
     Stream,
     WorkerConfig,
 )
+from nightshift.people import preferences
 from nightshift.pricing import PriceTable, price_steps
 from nightshift.settings import Settings
 
@@ -64,7 +65,8 @@ class TokenRequest(Model):
 
 @router.get("/session", summary="What to be")
 async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConfig:
-    settings, request = services.settings, (await services.log.session(worker.session_id)).request
+    settings, session = services.settings, await services.log.session(worker.session_id)
+    request, owner = session.request, await preferences(services.store, session.owner)
     model = request.model or settings.model
     return WorkerConfig(
         session_id=worker.session_id,
@@ -73,7 +75,7 @@ async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConf
         model=model,
         effort=request.effort,
         repository=request.repository,
-        common_prompt=settings.common_prompt,
+        common_prompt="\n\n".join(filter(None, (settings.common_prompt, owner.prompt))),
         github_api_url=settings.github_api_url,
         github_host=settings.github_host,
         mcp=settings.mcp,

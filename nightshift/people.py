@@ -28,7 +28,7 @@ class Template(Model):
 
 
 class Preferences(Model):
-    """What a person's sessions begin with, where the request says nothing else."""
+    """`model`, `effort` and `templates` fill the form of a new session; `prompt` goes to all their agents."""
 
     model: ModelName | None = None
     effort: Effort | None = None

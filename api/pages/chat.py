@@ -80,4 +80,5 @@ async def show_timeline(session_id: str, frame: FrameDep) -> Response:
 
 async def _session(frame: Frame, session_id: str) -> SessionView:
     session = await own_session(frame.services, frame.principal, session_id)
-    return view(session, frame.services.settings.model)
+    settings = frame.services.settings
+    return view(session, settings.model, default_budget=settings.budget_usd)

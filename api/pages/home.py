@@ -22,7 +22,7 @@ async def show_home(frame: FrameDep) -> Response:
         "home.html",
         preferences=kept,
         models=sorted(services.prices.models),
-        model=kept.model or services.settings.model,
+        model=services.settings.model,
         recent=rail[:6],
     )
 

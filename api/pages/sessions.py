@@ -1,29 +1,67 @@
-"""All sessions: search, filters, pages."""
+"""All sessions: search, filters, pages. What narrows the list is done in the store's index."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Response
 
 from api.pages.frame import FrameDep
 from api.pages.route import PageRoute
-from api.sessions import list_sessions
+from api.sessions import Narrow, list_sessions
+from nightshift.errors import UserError
+from nightshift.models import Phase
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 SESSIONS = 30
 """Rows of one page."""
+PHASES = (Phase.WORKING, Phase.WAITING, Phase.STARTING, Phase.STOPPED, Phase.FAILED)
 
 
 @router.get("/sessions")
 async def show_sessions(
-    frame: FrameDep, cursor: Annotated[str | None, Query(max_length=1000)] = None, fragment: bool = False
+    frame: FrameDep,
+    cursor: Annotated[str | None, Query(max_length=1000)] = None,
+    q: Narrow = None,
+    phase: Narrow = None,
+    repository: Narrow = None,
+    model: Narrow = None,
+    owner: Narrow = None,
+    fragment: bool = False,
 ) -> Response:
+    """A form sends its empty fields, too: they narrow nothing."""
+    if phase and phase not in list(Phase):
+        raise UserError(f"There is no phase '{phase}'")
+    asked = {"q": q, "phase": phase, "repository": repository, "model": model, "owner": owner}
+    filters = {name: value for name, value in asked.items() if value}
     listed, places = await asyncio.gather(
-        list_sessions(frame.principal, frame.services, SESSIONS, cursor), frame.places()
+        list_sessions(
+            frame.principal,
+            frame.services,
+            SESSIONS,
+            cursor,
+            phase=Phase(phase) if phase else None,
+            repository=repository,
+            model=model,
+            owner=owner,
+            q=q,
+        ),
+        frame.places(),
     )
     rows = frame.rows(listed.sessions, places)
     if fragment:
-        return frame.fragment("_sessions.html", rows=rows)
-    return await frame.page("sessions.html", rows=rows, cursor=cursor, older=listed.next_cursor)
+        return frame.fragment("_sessions.html", rows=rows, selectable=True)
+    return await frame.page(
+        "sessions.html",
+        rows=rows,
+        cursor=cursor,
+        newest="/sessions?" + urlencode(filters),
+        older="/sessions?" + urlencode(filters | {"cursor": listed.next_cursor}) if listed.next_cursor else None,
+        filters=asked,
+        narrowed=bool(filters),
+        phases=PHASES,
+        repositories=sorted({row.session.repository for row in rows if row.session.repository}),
+        models=sorted({row.session.model for row in rows}),
+    )

@@ -132,8 +132,10 @@ class House:
         return {"Authorization": f"Bearer {text}"}
 
     def stored(self) -> list[tuple[str, str, str]]:
-        """Every document as it is on disk: to prove that a refused request left nothing."""
+        """Every document as it is on disk, but keys and the audit log: to prove that a refused request left nothing."""
         with sqlite3.connect(self.database) as db:
-            rows = db.execute("SELECT pk, id, body FROM documents WHERE pk != 'keys' ORDER BY pk, id").fetchall()
+            rows = db.execute(
+                "SELECT pk, id, body FROM documents WHERE pk != 'keys' AND pk NOT LIKE 'audit-%' ORDER BY pk, id"
+            ).fetchall()
         db.close()
         return rows

@@ -24,6 +24,7 @@ PATHS = {
     "/api/preferences": {"get", "put"},
     "/api/sessions/{session_id}/files": {"put"},
     "/api/sessions/{session_id}/files/{name}": {"get"},
+    "/api/audit": {"get"},
     "/api/keys": {"get", "post"},
     "/api/keys/{key_id}": {"delete"},
     "/api/worker/session": {"get"},

@@ -12,7 +12,7 @@ from api.pages.templates import TEMPLATES
 from api.pages.words import LANGUAGES, catalogue, preferred, words
 
 ENGLISH = catalogue("en")
-FAMILIES = (
+FAMILIES = {
     "error",
     "phase",
     "stage",
@@ -25,7 +25,11 @@ FAMILIES = (
     "action",
     "help",
     "timeline",
-)
+    "cost",
+    "themes",
+    "scopes",
+    "power",
+}
 """Tables whose keys are put together from what the store says."""
 
 

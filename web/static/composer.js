@@ -45,6 +45,7 @@ export function composer(form, { key, upload, send }) {
         const value = form.elements[name]?.value.trim();
         if (value) body[name] = value;
       }
+      if (form.elements.budget_usd?.value) body.budget_usd = Number(form.elements.budget_usd.value);
       if (!body.files.length) delete body.files;
       area.value = '';
       fit();

@@ -90,12 +90,14 @@ export function setTheme(theme) {
   keep('theme', root.dataset.theme = theme);
 }
 
+export function setLanguage(language) {
+  keep('language', language);
+  location.reload();
+}
+
 const acts = {
   theme: () => setTheme(isDark() ? 'light' : 'dark'),
-  language: (button) => {
-    keep('language', button.dataset.value);
-    location.reload();
-  },
+  language: (button) => setLanguage(button.dataset.value),
   rail: () => {
     if (wide.matches) keep('rail', root.dataset.rail = root.dataset.rail === 'closed' ? 'open' : 'closed');
     else document.getElementById('rail').hidePopover();
