@@ -4,14 +4,14 @@ import { attachments } from './files.js';
 import { grow, sendOnKey, showProblem } from './page.js';
 
 /**
- * `form` has a textarea, a picker for files, and fields. `upload(file)` gives its FileRef; `send(post, body)` posts
- * it. The draft is kept under `key` until it was sent.
+ * `form` has a textarea, a picker for files, and fields. `take(file)` gives its FileRef; `send(post, body,
+ * files)` posts it. The draft is kept under `key` until it was sent.
  */
-export function composer(form, { key, upload, send }) {
+export function composer(form, { key, take, send }) {
   const area = form.querySelector('textarea');
   const post = once();
   const fit = grow(area);
-  const files = attachments(form, upload);
+  const files = attachments(form, take);
   const draft = `nightshift draft ${key}`;
   let sending = false;
 
@@ -49,7 +49,7 @@ export function composer(form, { key, upload, send }) {
       if (!body.files.length) delete body.files;
       area.value = '';
       fit();
-      await send(post, body);
+      await send(post, body, files.files());
       files.clear();
       keep();
     } catch (error) {

@@ -1,17 +1,30 @@
-// Files for a message: picked, dropped or pasted; uploaded at once, shown as chips.
+// Files for a message: picked, dropped or pasted, and shown as chips.
+import { request } from './http.js';
 import { t } from './words.js';
 
 const LARGEST = 20 << 20;
 
-export function attachments(form, upload) {
+/** Puts a file into a session; gives what a message names it by. */
+export const uploadTo = (session, file) => request(
+  'PUT',
+  `/api/sessions/${encodeURIComponent(session)}/files?filename=${encodeURIComponent(file.name)}`,
+  file,
+  { 'Content-Type': file.type || 'application/octet-stream' },
+);
+
+/** The same without a session: it is named by its content. */
+export async function refer(file) {
+  const digest = await crypto.subtle.digest('SHA-256', await file.arrayBuffer());
+  const name = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return { name, filename: file.name, content_type: file.type || 'application/octet-stream', size: file.size };
+}
+
+/** `take(file)` is called for each as it comes and gives what a message names it by. */
+export function attachments(form, take) {
   const list = form.querySelector('[data-files]');
   const input = form.querySelector('input[type=file]');
   const button = form.querySelector('[data-attach]');
   let files = [];
-  if (!upload) {
-    button.hidden = true;
-    return { ready: async () => [], clear() {} };
-  }
 
   function add(file) {
     const chip = document.createElement('li');
@@ -30,9 +43,9 @@ export function attachments(form, upload) {
     remove.setAttribute('aria-label', t('remove', { name: file.name }));
     chip.append(name, remove);
     list.append(chip);
-    const uploading = file.size > LARGEST ? Promise.reject(new Error(t('too_large', { name: file.name }))) : upload(file);
-    const entry = { chip, uploading };
-    uploading.catch((error) => {
+    const taking = file.size > LARGEST ? Promise.reject(new Error(t('too_large', { name: file.name }))) : take(file);
+    const entry = { chip, taking, file };
+    taking.catch((error) => {
       chip.classList.add('failed');
       name.textContent = error.message;
     });
@@ -67,8 +80,9 @@ export function attachments(form, upload) {
   });
 
   return {
-    /** All of them, uploaded. Throws what went wrong with one that is still listed. */
-    ready: () => Promise.all(files.map((each) => each.uploading)),
+    files: () => files.map((each) => each.file),
+    /** All of them, as a message names them. Throws what went wrong with one that is still listed. */
+    ready: () => Promise.all(files.map((each) => each.taking)),
     clear() {
       files = [];
       list.replaceChildren();

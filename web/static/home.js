@@ -1,12 +1,15 @@
 // A new session: writes it down, opens its chat at once.
 import { composer } from './composer.js';
+import { refer, uploadTo } from './files.js';
 
 const form = document.getElementById('new');
 
 const writing = composer(form, {
   key: 'new',
-  async send(post, { text, ...body }) {
+  take: refer, // there is no session yet to put it into
+  async send(post, { text, ...body }, files) {
     const session = await post('/api/sessions', { message: text, ...body });
+    await Promise.all(files.map((file) => uploadTo(session.id, file))); // the last one begins it
     location.assign(session.links.page);
   },
 });

@@ -1,6 +1,7 @@
 // A session's page: wires the conversation, the composer, the panel and the buttons.
 import { composer } from './composer.js';
 import { drafts } from './drafts.js';
+import { uploadTo } from './files.js';
 import { fragment, request } from './http.js';
 import { follow } from './live.js';
 import { fetchNew, following, lastSeq, toBottom } from './log.js';
@@ -64,7 +65,7 @@ const look = follow(api, {
 
 const writing = composer(form, {
   key: main.dataset.session,
-  upload: (file) => request('PUT', `${api}/files?filename=${encodeURIComponent(file.name)}`, file, { 'Content-Type': file.type || 'application/octet-stream' }),
+  take: (file) => uploadTo(main.dataset.session, file),
   async send(post, body) {
     await post(`${api}/messages`, body);
     toBottom();
