@@ -35,7 +35,6 @@ from nightshift.models import (
 )
 from nightshift.people import preferences
 from nightshift.pricing import PriceTable, price_steps
-from nightshift.settings import Settings
 
 router = APIRouter(prefix="/api/worker", tags=["worker"], dependencies=WORKER_SCHEME)
 _PAGE = 200
@@ -61,6 +60,8 @@ class StoredReport(Model):
 
 class TokenRequest(Model):
     repository: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
+    renew: bool = False
+    """GitHub refused the token that was given last."""
 
 
 @router.get("/session", summary="What to be")
@@ -163,7 +164,7 @@ async def reserve_model_call(wanted: Reservation, worker: Worker, services: Serv
 
 @router.post("/github-token", summary="Get a token for git and the GitHub API")
 async def get_github_token(wanted: TokenRequest, worker: Worker, services: ServicesDep) -> GitHubToken:
-    return _github_token(services.settings, wanted.repository)
+    return await services.github.token(wanted.repository, renew=wanted.renew)
 
 
 def _must_be_readable_again(item: NewItem) -> None:
@@ -173,13 +174,6 @@ def _must_be_readable_again(item: NewItem) -> None:
         json.dumps(item.raw, ensure_ascii=False, allow_nan=False).encode()  # NaN, half a surrogate pair
     except ValueError as error:
         raise Unprocessable(f"Item '{item.id}' holds what JSON cannot: {error}") from error
-
-
-def _github_token(settings: Settings, repository: str | None) -> GitHubToken:
-    """A personal access token opens what its owner chose, whichever repository is asked for."""
-    if not settings.github_token:
-        raise Unprocessable("No GitHub access is configured: set GITHUB_TOKEN for the app and start it again")
-    return GitHubToken(token=settings.github_token)
 
 
 def _windows(prices: PriceTable, model: str) -> dict[str, int]:

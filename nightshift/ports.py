@@ -9,7 +9,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from nightshift.models import Draft, MachineInfo, MachineSpec, MachineState
+from nightshift.models import Draft, GitHubToken, MachineInfo, MachineSpec, MachineState
 
 Body = dict[str, Any]
 
@@ -136,6 +136,15 @@ class Machines(Protocol):
     async def begin_delete(self, session_id: str) -> None: ...
 
     async def list_all(self) -> list[MachineInfo]: ...
+
+    async def close(self) -> None: ...
+
+
+class GitHub(Protocol):
+    async def token(self, repository: str | None, *, renew: bool = False) -> GitHubToken:
+        """For git and the API. `renew`: one that was given before is refused by GitHub, though it should be good.
+        Raises Unprocessable with what a person can do, or Retryable."""
+        ...
 
     async def close(self) -> None: ...
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from nightshift.blobs.files import FileBlobs
 from nightshift.entra import AccessTokens
+from nightshift.github import AppTokens, OneToken
 from nightshift.live import NoLive, PubSubLive
 from nightshift.log import Log
 from nightshift.machines.local import LocalMachines
-from nightshift.ports import Blobs, Live, Machines, Store
+from nightshift.ports import Blobs, GitHub, Live, Machines, Store
 from nightshift.pricing import PriceTable, load_prices
 from nightshift.settings import Settings
 from nightshift.store.sqlite import SqliteStore
@@ -31,6 +32,7 @@ class Services:
     log: Log
     machines: Machines
     live: Live
+    github: GitHub
     prices: PriceTable
     access_tokens: AccessTokens | None = None
     """None: API keys only."""
@@ -40,13 +42,14 @@ class Services:
     async def close(self) -> None:
         """Every client, whatever becomes of the others; the identity last, which they ask."""
         async with AsyncExitStack() as stack:
-            for client in (self.identity, self.store, self.blobs, self.machines, self.live):
+            for client in (self.identity, self.store, self.blobs, self.machines, self.live, self.github):
                 if client is not None:
                     stack.push_async_callback(client.close)
 
 
 def build(settings: Settings) -> Services:
     in_azure = settings.storage or settings.machines or settings.container_pool or settings.pubsub_endpoint
+    github, prices = _github(settings), load_prices(settings.prices, settings.deployments)  # may raise: nothing is open
     identity = _identity() if in_azure else None
     store, blobs = _storage(settings, identity)
     return Services(
@@ -56,10 +59,17 @@ def build(settings: Settings) -> Services:
         log=Log(store, blobs),
         machines=_machines(settings, identity),
         live=_live(settings, identity),
-        prices=load_prices(settings.prices, settings.deployments),
+        github=github,
+        prices=prices,
         access_tokens=AccessTokens(settings.entra) if settings.entra else None,
         identity=identity,
     )
+
+
+def _github(settings: Settings) -> GitHub:
+    if settings.github_app is None:
+        return OneToken(settings.github_token)
+    return AppTokens(settings.github_api_url, settings.github_app)
 
 
 # Azure's libraries are imported below, because on one machine nobody should wait for them.

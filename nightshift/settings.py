@@ -86,6 +86,15 @@ class VirtualMachines:
 
 
 @dataclass(frozen=True)
+class GitHubApp:
+    """The App of yours that agents act as. It is installed where they may work."""
+
+    id: str
+    private_key: str = field(repr=False)
+    """PEM."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Where things are and what the defaults are. Secrets are kept out of repr."""
 
@@ -116,6 +125,8 @@ class Settings:
     """Servers of the Model Context Protocol for every agent. In the environment: JSON, or the path of a file."""
     github_api_url: str = "https://api.github.com"
     github_token: str = field(default="", repr=False)
+    """For all sessions, where there is no App."""
+    github_app: GitHubApp | None = None
     pubsub_connection: str = field(default="", repr=False)
     """Of the embedded host's live channel."""
     pubsub_endpoint: str = ""
@@ -172,6 +183,7 @@ class Settings:
             mcp=_mcp(environment),
             github_api_url=text("GITHUB_API_URL", cls.github_api_url).rstrip("/"),
             github_token=text("GITHUB_TOKEN"),
+            github_app=_github_app(environment),
             pubsub_connection=text("WebPubSubConnectionString"),
             pubsub_endpoint=_https(environment, PREFIX + "PUBSUB_ENDPOINT"),
             telemetry=text("APPLICATIONINSIGHTS_CONNECTION_STRING"),
@@ -214,6 +226,18 @@ def _endpoint(environment: Mapping[str, str]) -> ModelEndpoint:
             "NIGHTSHIFT_MODEL_AUTH or NIGHTSHIFT_MODEL_API is not a word for it",
             "NIGHTSHIFT_MODEL_AUTH is 'key' or 'identity', NIGHTSHIFT_MODEL_API 'responses' or 'chat'.",
         ) from error
+
+
+def _github_app(environment: Mapping[str, str]) -> GitHubApp | None:
+    id, key = environment.get("GITHUB_APP_ID", "").strip(), environment.get("GITHUB_APP_PRIVATE_KEY", "").strip()
+    if not id and not key:
+        return None
+    if not id or not key:
+        raise Permanent(
+            f"GITHUB_APP_ID is '{id}', and GITHUB_APP_PRIVATE_KEY is {'set' if key else 'not set'}",
+            "Set both, or neither to use GITHUB_TOKEN.",
+        )
+    return GitHubApp(id, key)
 
 
 def _storage(environment: Mapping[str, str]) -> CloudStorage | None:

@@ -20,12 +20,25 @@ class Token(BaseModel):
     login: str
     scopes: Scopes
     repositories: list[str] | None = None  # None: all of them
+    expires_at: datetime | None = None
 
     def reads(self, full_name: str) -> bool:
         return self.repositories is None or full_name in self.repositories
 
     def writes(self, full_name: str) -> bool:
         return self.scopes == "rw" and self.reads(full_name)
+
+
+class Installation(BaseModel):
+    """A GitHub App at an account. Its tokens are `Token`s of the App's bot."""
+
+    id: int
+    app: str
+    account: str
+    repositories: list[str]
+    permissions: dict[str, str]
+    suspended: bool = False
+    created_at: datetime = Field(default_factory=now)
 
 
 class Repository(BaseModel):
@@ -132,6 +145,8 @@ class Status(Kept):
 class Records(BaseModel):
     version: Literal[1] = 1
     last_id: int = 0
+    apps: dict[str, str] = {}  # id -> public key, PEM
+    installations: list[Installation] = []
     tokens: dict[str, Token] = {}
     repositories: dict[str, Repository] = {}
     issues: list[Issue] = []

@@ -11,8 +11,8 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.forge.git_http import GitHttp
-from demo.forge.records import Issue, Pull, Repository, Scopes
-from demo.forge.rest import rest_app
+from demo.forge.records import Installation, Issue, Pull, Repository, Scopes
+from demo.forge.rest import apps, rest_app
 from demo.forge.shapes.links import Links
 from demo.forge.state import State
 
@@ -76,6 +76,14 @@ class Forge:
     def add_token(self, login: str, scopes: Scopes = "rw", repositories: list[str] | None = None) -> str:
         """A new token of `login` for the named repositories (`owner/name`), or for all."""
         return self.state.add_token(login, scopes, repositories)
+
+    def add_app(self) -> tuple[str, str]:
+        """A new GitHub App: its id and private key (PEM)."""
+        return apps.add(self.state)
+
+    def install(self, app: str, repositories: list[str], permissions: dict[str, str] | None = None) -> Installation:
+        """An App at the account of these repositories, with what it needs unless said otherwise."""
+        return apps.install(self.state, app, repositories, permissions or apps.PERMISSIONS)
 
     def issues(self, owner: str, name: str) -> list[Issue]:
         """Newest first, pull requests left out."""

@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from demo.forge import writing
@@ -41,15 +42,19 @@ class State:
     def git(self, full_name: str) -> Git:
         return Git(self.root / "repositories" / f"{full_name}.git")
 
-    def add_token(self, login: str, scopes: Scopes, repositories: list[str] | None) -> str:
+    def add_token(
+        self, login: str, scopes: Scopes, repositories: list[str] | None, expires_at: datetime | None = None
+    ) -> str:
         token = f"forge_{secrets.token_urlsafe(30)}"
+        key = digest(token)
+        made = Token(digest=key, login=login, scopes=scopes, repositories=repositories, expires_at=expires_at)
         with self.change() as records:
-            key = digest(token)
-            records.tokens[key] = Token(digest=key, login=login, scopes=scopes, repositories=repositories)
+            records.tokens[key] = made
         return token
 
     def token(self, token: str) -> Token | None:
-        return self.records.tokens.get(digest(token))
+        found = self.records.tokens.get(digest(token))
+        return None if found is None or (found.expires_at and found.expires_at <= now()) else found
 
     async def create_repository(
         self, full_name: str, source: Path | None = None, fork_of: Repository | None = None

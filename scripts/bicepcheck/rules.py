@@ -153,22 +153,19 @@ def _keys(value: Value | None) -> Iterator[tuple[str, int]]:
 
 
 def check_settings(sources: list[Source], document: Path, host: Path) -> Iterator[tuple[Path, Finding]]:
-    """Set and read, or told in the document: as optional, or as waiting for the code that will read it."""
+    """Set and read, or read and told in the document as optional."""
     given = settings_set(sources)
     read = settings_read(set(given))
     text = document.read_text()
     optional = set(re.findall(r"`([A-Z]\w*[A-Z]\w*)`", _section(text, "Optional settings")))
-    awaited = set(re.findall(r"^\| `(\w+)`", _section(text, "Settings that wait for their code"), re.MULTILINE))
     known = read | set(re.findall(r'"([A-Z][A-Z0-9_]+)"', host.read_text()))
-    for name in sorted(given.keys() - known - awaited):
+    for name in sorted(given.keys() - known):
         if not _PLATFORM.match(name):
             yield given[name][0], (given[name][1], f"nothing reads the setting {name}")
     for name in sorted(read - given.keys() - optional):
         if not _PLATFORM.match(name):
             yield document, (1, f"the code reads {name}, which is neither set by the template nor told as optional")
-    for name in sorted(awaited & known):
-        yield document, (1, f"the code reads {name} by now: take it off the list of those that wait")
-    for name in sorted((awaited | optional) - given.keys() - read):
+    for name in sorted(optional - given.keys() - read):
         yield document, (1, f"nothing sets or reads {name}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import jwt
 import pytest
 
+from nightshift.github import OneToken
 from nightshift.models import (
     ControlKind,
     GitHubToken,
@@ -216,7 +217,7 @@ async def test_a_worker_gets_the_github_token(house: House, session_id: str):
 
 
 async def test_without_github_access_it_says_what_to_do(house: House, session_id: str):
-    object.__setattr__(house.services, "settings", replace(house.services.settings, github_token=""))
+    object.__setattr__(house.services, "github", OneToken(""))
     answer = await house.http.post("/api/worker/github-token", json={}, headers=house.worker(session_id))
     assert answer.status_code == 422
     assert "GITHUB_TOKEN" in answer.json()["detail"]

@@ -9,11 +9,13 @@ import importlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import jwt
 import pytest
 
 from demo.forge import Forge
@@ -43,7 +45,9 @@ def test_answers_are_valid(forge: Forge, token: str, tmp_path: Path) -> None:
             return answer.json() if answer.content else None
 
         play(call, sha, dana)
+        as_an_app(call, forge)
         refusals(call, reader)
+    checked -= {("GET", "/repos/{}/{}/installation"), ("POST", "/app/installations/{}/access_tokens")}
     assert {(method, re.sub(r"{\w+(:\w+)?}", "{}", path)) for method, path, _ in ROUTES} - checked == set()
 
 
@@ -103,6 +107,23 @@ def play(call: Callable[..., Any], sha: str, dana: str) -> None:
     call("GET", f"{REPO}/pulls/3/merge", 204)
     call("GET", f"{REPO}/pulls/3")
     call("GET", f"{REPO}/pulls?state=all")
+
+
+def as_an_app(call: Callable[..., Any], forge: Forge) -> None:
+    app, key = forge.add_app()
+    now = int(time.time())
+    me = jwt.encode({"iss": app, "iat": now - 60, "exp": now + 500}, key, algorithm="RS256")
+    call("GET", f"{REPO}/installation", 404, None, me)
+    made = forge.install(app, ["acme/tidytime"])
+    call("GET", f"{REPO}/installation", 200, None, me)
+    path = f"/app/installations/{made.id}/access_tokens"
+    call("POST", path, 201, {"repositories": ["tidytime"], "permissions": {"contents": "write"}}, me)
+    call("POST", path, 422, {"permissions": {"administration": "write"}}, me)
+    call("POST", path, 401, {}, "not an assertion")
+    call("POST", "/app/installations/1/access_tokens", 404, {}, me)
+    made.suspended = True
+    call("GET", f"{REPO}/installation", 200, None, me)
+    call("POST", path, 403, {}, me)
 
 
 def refusals(call: Callable[..., Any], reader: str) -> None:

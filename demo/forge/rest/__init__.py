@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from demo.forge.errors import ApiError, on_api_error, on_bug, on_http_error
-from demo.forge.rest import accounts, checks, code, comments, issues, pulls, reviews
+from demo.forge.rest import accounts, apps, checks, code, comments, issues, pulls, reviews
 from demo.forge.rest.call import Call, Handler
 from demo.forge.shapes.links import Links
 from demo.forge.state import State
@@ -82,6 +82,6 @@ def rest_app(state: State, links: Links) -> Starlette:
         return Route(f"/api/v3{path}", endpoint, methods=[method])
 
     return Starlette(
-        routes=[route(*row) for row in ROUTES],
+        routes=[*apps.routes(state, links), *(route(*row) for row in ROUTES)],
         exception_handlers={ApiError: on_api_error, HTTPException: on_http_error, Exception: on_bug},
     )
