@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,7 +15,7 @@ import pytest_asyncio
 from demo.model import Fault, ScriptedModel
 from demo.streams import chat_events, response_events
 from tests.worker.asking import Api, Shown, asking, prompt
-from tests.worker.rawserver import Raw, RawServer, error, page, sse
+from tests.worker.rawserver import Raw, RawServer, answer, error, page, sse
 from worker.model import ModelFault, patience
 from worker.model.faults import retry_after
 
@@ -198,14 +197,22 @@ async def test_an_answer_that_hangs_can_be_cancelled(server: RawServer) -> None:
 @pytest.mark.parametrize("api", APIS)
 async def test_what_is_no_answer_at_all_is_told_at_once(server: RawServer, api: Api) -> None:
     async with asking(server.url, api) as model:
-        junks = sse("{not json"), page("<h1>Welcome to the proxy</h1>")
-        for junk in (*junks, Raw(sse(json.dumps([1])).content.replace(b"text/event-stream", b"text/json"))):
+        for junk in (page("<h1>Welcome to the proxy</h1>"), answer(200, {"hello": "world"}), answer(200, [])):
             server.answers.append(junk)
             server.requests.clear()
             with pytest.raises(ModelFault, match=r"is not a (Responses API|Chat Completions) one"):
                 await model.respond(prompt("?"))
             assert len(server.requests) == 1
             server.answers.clear()
+
+
+@pytest.mark.parametrize("api", APIS)
+async def test_broken_json_is_asked_for_again(server: RawServer, api: Api) -> None:
+    half = answer(200, {"a": "b"}).content.replace(b'"}', b'"]')
+    server.answers.extend([sse("{not json"), Raw(half), sse(*events(api))])
+    async with asking(server.url, api) as model:
+        assert text((await model.respond(prompt("?"))).output) == SAID
+    assert len(server.requests) == 3
 
 
 def test_retry_after_in_all_its_forms() -> None:

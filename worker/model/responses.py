@@ -66,6 +66,7 @@ class Reading:
     def __init__(self, show: Show) -> None:
         self._show = show
         self._texts: dict[int, str] = {}
+        self._numbers: dict[str, int] = {}
         self._done: dict[int, dict[str, Any]] = {}
         self._response: dict[str, Any] | None = None
         self.spent: Tokens | None = None
@@ -78,7 +79,7 @@ class Reading:
     def add(self, event: dict[str, Any]) -> None:
         """Raises Retryable or ModelFault when the server breaks off."""
         kind = event.get("type")
-        number = int(event.get("output_index") or 0)
+        number = self._number(event)
         if draft := _DELTAS.get(str(kind)):
             self._texts[number] = self._texts.get(number, "") + str(event.get("delta") or "")
             self._show(number, draft, self._texts[number])
@@ -103,6 +104,13 @@ class Reading:
                 raise faults.of_body(event.get("error") or event)
             case _:  # of no use to us, or newer than we are
                 pass
+
+    def _number(self, event: dict[str, Any]) -> int:
+        """Of the output item. Some servers count them by their ids alone."""
+        if (index := event.get("output_index")) is not None:
+            return int(index)
+        id = event.get("item_id") or object_of(event.get("item")).get("id") or ""
+        return self._numbers.setdefault(id, len(self._numbers)) if id else 0
 
     def answer(self) -> Answer:
         """Raises Retryable if the response did not come to its end."""

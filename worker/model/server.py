@@ -60,6 +60,8 @@ class ModelServer:
                     raise problem from fault
             except Retryable as cut:
                 problem = cut
+            except json.JSONDecodeError as fault:
+                problem = Retryable(f"The model server sent what is no JSON: {fault}")
             except (ValueError, KeyError, TypeError, AttributeError) as fault:
                 what = "Chat Completions" if self._api is chat else "Responses API"
                 raise ModelFault(

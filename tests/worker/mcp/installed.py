@@ -24,7 +24,7 @@ def node(name: str) -> list[str]:
     wanted = (HERE / "package.json").read_text()
     INSTALLED.mkdir(exist_ok=True)
     (INSTALLED / "package.json").write_text(wanted)
-    _once("npm", wanted, ["npm", "install", *OPTIONS])
+    once(INSTALLED, "npm", wanted, ["npm", "install", *OPTIONS])
     return ["node", str(INSTALLED / "node_modules/@modelcontextprotocol" / name / "dist/index.js")]
 
 
@@ -32,17 +32,18 @@ def git() -> tuple[list[str], dict[str, str]]:
     """The command that starts mcp-server-git, and the environment it needs."""
     folder = INSTALLED / "python"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    _once("pip", "\n".join(PYTHON), [*pip, "--upgrade", "--target", str(folder), *PYTHON])
+    once(INSTALLED, "pip", "\n".join(PYTHON), [*pip, "--upgrade", "--target", str(folder), *PYTHON])
     return [sys.executable, "-m", "mcp_server_git"], {"PYTHONPATH": str(folder)}
 
 
-def _once(name: str, wanted: str, command: list[str]) -> None:
-    INSTALLED.mkdir(exist_ok=True)
-    marker = INSTALLED / f"{name}.installed"
-    with (INSTALLED / ".lock").open("w") as lock:
+def once(folder: Path, name: str, wanted: str, command: list[str]) -> None:
+    """Run an installing command in this folder, unless it has brought what is wanted before."""
+    folder.mkdir(exist_ok=True)
+    marker = folder / f"{name}.installed"
+    with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not marker.exists() or marker.read_text() != wanted:
-            done = subprocess.run(command, cwd=INSTALLED, capture_output=True, text=True)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
             if done.returncode != 0:
                 raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
             marker.write_text(wanted)
