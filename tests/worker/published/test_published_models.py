@@ -96,7 +96,7 @@ async def test_a_real_model_speaks(real: str, api: Api) -> None:
     """What it says is nothing to go by; that it streams, is counted and is understood, is."""
     shown = Shown()
     async with asking(f"{real}/v1", api) as model:
-        hello = [{"type": "output_text", "text": "Hello.", "annotations": []}]
+        hello: list[dict[str, Any]] = [{"type": "output_text", "text": "Hello.", "annotations": []}]
         said = {"type": "message", "role": "assistant", "status": "completed", "content": hello}
         note = {"role": "system", "content": "[turn_interrupted] interrupted by the user"}
         asked = prompt("Say hello.", said, note, "Tell me a story.", max_output_tokens=24, tools=[])
