@@ -12,8 +12,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "[secret removed]"
@@ -21,7 +20,6 @@ SHORTEST = 6
 """A shorter value would mask innocent text."""
 LONGEST = 16_000
 """Characters of a secret or a key block that are held together when text comes in pieces."""
-CHUNK = 1 << 20
 BEFORE = 8
 """Characters that a pattern may look back."""
 OPAQUE = frozenset({"encrypted_content"})
@@ -87,24 +85,6 @@ class Secrets:
     def reach(self) -> int:
         """Characters of the longest form of a known secret."""
         return self._reach
-
-    def mask_file(self, path: Path) -> None:
-        """In place and byte for byte, so that a process which still writes to the file is not disturbed."""
-        with path.open("r+b") as file:
-            window, at = _Window(self), 0
-            while chunk := file.read(CHUNK):
-                at += len(chunk)
-                window.add(chunk.decode("latin-1"))
-                self._overwrite(file, at, window, window.decided())
-            self._overwrite(file, at, window, len(window.text))
-
-    def _overwrite(self, file: BinaryIO, at: int, window: _Window, until: int) -> None:
-        """`at` is where the window's text ends in the file."""
-        begin = at - len(window.text)
-        for start, end in window.spans(until):
-            file.seek(begin + start)
-            file.write(_stars(end - start))
-        file.seek(at)
 
 
 class Stream:
@@ -193,10 +173,6 @@ def _hide(pattern: re.Pattern[str], text: str) -> str:
         return text[match.start() : start] + HIDDEN + text[end : match.end()]
 
     return pattern.sub(hidden, text)
-
-
-def _stars(length: int) -> bytes:
-    return HIDDEN.encode().ljust(length, b"*") if length >= len(HIDDEN) else b"*" * length
 
 
 def _rewrite(value: Any, change: Callable[[str], str]) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from base64 import b64decode
 from pathlib import Path
 
+import httpx
 import psutil
 
 from nightshift.models import Item, ItemKind
@@ -50,6 +52,23 @@ async def test_a_worker_killed_in_mid_turn_is_replaced_and_the_turn_ends_once(wo
     assert session["generation"] == 2
     assert await world.pulls() == 1
     assert len(world.model.requests) >= session["usage"]["tokens"]["calls"] > 0
+
+
+async def test_files_of_the_agent_reach_the_user_and_the_model(world: World) -> None:
+    dot = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+    task = f"!shell echo {dot} | base64 -d > dot.png"
+    show = '!call view {"path": "dot.png"}\n!call send_file {"path": "dot.png", "caption": "A dot"}\n!say done'
+    id = (await world.client.start(f"{task}\n{show}", None, None))["id"]
+    await world.answered(id)
+    found = await items(world, id)
+    (seen,) = [item.files[0] for item in found if item.kind is ItemKind.TOOL_OUTPUT and item.files]
+    (sent,) = [item for item in found if item.text == "A dot"]
+    assert sent.files == [seen]
+    assert (sent.kind, seen.filename, seen.content_type) == (ItemKind.ASSISTANT_MESSAGE, "dot.png", "image/png")
+    async with httpx.AsyncClient(base_url=world.client.url) as http:
+        answer = await http.get(f"/api/sessions/{id}/files/{seen.name}")
+    assert answer.content == b64decode(dot)
+    assert f"data:image/png;base64,{dot}" in str(world.model.requests[-1].body), "the model looks at it"
 
 
 async def test_a_message_at_the_moment_of_deallocation_is_answered(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.worker.conftest import SECRET, until, use
-from worker import outputs, process
+from worker import asking, outputs, process
 from worker.inside import end
 from worker.tools import Output, Workbench
 from worker.tools.text import LIMIT
@@ -222,13 +222,30 @@ async def test_who_waits_for_an_answer_is_ended_early(bench: Workbench, monkeypa
     assert "heredoc" in output.text
 
 
-async def test_who_computes_or_waits_without_a_question_is_not(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "IDLE_SECONDS", 0.5)
-    busy = "import time; e = time.time() + 1.5\nwhile time.time() < e: pass"
-    output = await run(bench, f"printf 'Sure? '; python3 -c '{busy}'; echo done; printf 'downloading ...'; sleep 1.2")
+async def test_who_computes_after_a_question_is_not(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "IDLE_SECONDS", 1.0)
+    busy = "import time; e = time.time() + 2\nwhile time.time() < e: pass"
+    output = await run(bench, f"printf 'Sure? '; python3 -c '{busy}'; echo done")
     assert not output.is_error, output.text
+
+
+@pytest.mark.parametrize(
+    ("printed", "asked"),
+    [
+        (b"Continue? [y/N] ", True),
+        (b"[sudo] password for me: ", True),
+        (b"Are you sure you want to continue connecting (yes/no/[fingerprint])? ", True),
+        (b"? Project name: ", True),
+        (b"Press any key to continue . . .", True),
+        (b"Enter passphrase for key 'k': \x1b[0m", True),
+        (b"downloading ...", False),
+        (b"Continue? [y/N] \n", False),
+        (b"why?\n12 %", False),
+        (b"", False),
+    ],
+)
+def test_what_looks_like_a_question(printed: bytes, asked: bool) -> None:
+    assert asking.asks(b"before\n" + printed) is asked
 
 
 async def test_full_screen_programs_end(bench: Workbench) -> None:
