@@ -34,7 +34,11 @@ REST_SECONDS = 1.0
 
 
 class Overrun(ModelRetry):
-    """The process was ended because it ran too long, printed too much or waits for an answer that cannot come."""
+    """The process was ended because it ran too long or printed too much."""
+
+
+class Asked(Overrun):
+    """The process was ended because it waits for an answer that cannot come."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Process:
             if self.capture.printed > MOST:
                 raise Overrun(f"ended because it printed more than {MOST // 1_000_000} MB")
             if not patient and asking.asks(self.capture.raw) and idle.since(self.capture.printed) > IDLE_SECONDS:
-                raise Overrun(f"ended because it waits. {asking.ADVICE}")
+                raise Asked("ended because it waits for an answer")
             await asyncio.wait({self._exit, self._pump}, timeout=min(left, LOOK_SECONDS))
             if self._pump.done():
                 self._pump.result()
@@ -177,7 +181,7 @@ class _Idle:
                 with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                     times = each.cpu_times()
                     total += times.user + times.system
-        return round(total, 1)
+        return total
 
 
 async def run(argv: Sequence[str], setting: Setting, capture: Capture, seconds: float) -> int:

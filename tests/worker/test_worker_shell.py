@@ -218,7 +218,9 @@ async def test_who_waits_for_an_answer_is_ended_early(bench: Workbench, monkeypa
     monkeypatch.setattr(process, "IDLE_SECONDS", 0.5)
     output = await run(bench, "mkfifo p; exec 3<>p; printf 'Password for root: '; read -r x <&3", timeout_seconds=600)
     assert output.is_error
-    assert output.text.startswith("Password for root: \n[ended because it waits.")
+    assert output.text.startswith(
+        "Password for root: \n[ended because it waits for an answer, with all its children]\n"
+    )
     assert "heredoc" in output.text
 
 

@@ -45,6 +45,7 @@ async def shell(arguments: Shell, bench: Workbench) -> Output:
     if arguments.background:
         return await _in_background(bench.bash(script, keep=False), arguments.command, bench)
     bench.jobs.unlink(missing_ok=True)
+    asked = False
     try:
         code = await bench.run(
             *bench.bash(script, keep=True),
@@ -56,11 +57,11 @@ async def shell(arguments: Shell, bench: Workbench) -> Output:
         if bench.read_small(bench.jobs):
             note += "\n[What it left running was ended with it. Set `background` for what is to go on.]"
     except process.Overrun as fault:
-        code, note = -1, f"[{fault}, with all its children]"
+        code, note, asked = -1, f"[{fault}, with all its children]", isinstance(fault, process.Asked)
     finally:
         bench.outputs.remove(script)
     printed = text.read(bench.output_file())
-    if code > 0 and asking.missed_somebody(printed):
+    if asked or (code > 0 and asking.missed_somebody(printed)):
         note += f"\n[{asking.ADVICE}]"
     return Output(_joined(printed, note), is_error=code != 0)
 
