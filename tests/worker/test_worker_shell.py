@@ -78,7 +78,7 @@ async def test_the_limit_takes_the_children(bench: Workbench) -> None:
     command = "echo begun; sleep 1000 & setsid sleep 1001 & (trap '' TERM; sleep 1002) & sleep 1003"
     output = await run(bench, command, timeout_seconds=2)
     assert output.is_error
-    assert output.text.endswith("[ended after 1 s, its limit, with all its children]")
+    assert output.text.endswith("[ended after 2 s, its limit, with all its children]")
     assert left(bench) == []
 
 
