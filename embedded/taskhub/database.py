@@ -16,7 +16,8 @@ from embedded.errors import StartError
 APPLICATION = 0x4E534842  # in the file's header: this is a task hub
 SCHEMA_VERSION = 1
 FAILED = "the disk failed; see to it, then restart the host"
-PATIENCE = 2  # passes of the loop that a sync waits for writes to share it
+GATHER = 3  # passes of the loop from a commit to its sync: the turns that it began are sent off, and others join
+GATHER_AT_MOST = 4  # passes from the first of them
 LARGE = 64 << 20  # bytes of a file that is not read as a whole when it is opened, only its `LIVE` tables
 LIVE = ("instances", "inbox", "activities", "entities", "lock_requests")  # history that is damaged fails its reader
 SYNC = getattr(os, "fdatasync", os.fsync)
@@ -94,6 +95,7 @@ class Database:
         self._loop = asyncio.get_running_loop()
         self._writes: list[_Call] = []  # not begun
         self._unsynced: list[_Call] = []  # not answered
+        self._gather = 0  # passes still to come before a sync
         self._failed = False
         with ExitStack() as opened:
             try:
@@ -152,7 +154,8 @@ class Database:
             for call in calls:
                 call.error = error
         if not self._unsynced:
-            self._loop.call_soon(self._sync, PATIENCE)  # after those whom that woke
+            self._loop.call_soon(self._sync, GATHER_AT_MOST)
+        self._gather = GATHER
         self._unsynced += calls
 
     def _transact(self, calls: list[_Call]) -> None:
@@ -172,10 +175,11 @@ class Database:
                     call.error = None
                     self._transact([call])
 
-    def _sync(self, patience: int) -> None:
+    def _sync(self, passes: int) -> None:
         """On the loop itself: whoever could be answered meanwhile waits for this, and a thread costs more than it."""
-        if patience == PATIENCE or (patience and self._writes):
-            self._loop.call_soon(self._sync, patience - 1)
+        self._gather -= 1
+        if self._gather and passes:
+            self._loop.call_soon(self._sync, passes - 1)
             return
         calls, self._unsynced = self._unsynced, []
         if not calls:

@@ -30,9 +30,10 @@ LIMITS: dict[SettingCodes | int, int] = {
     SettingCodes.MAX_CONCURRENT_STREAMS: LARGEST,
     SettingCodes.MAX_FRAME_SIZE: 1 << 20,
 }
-CONFIG = H2Configuration(
-    client_side=False, header_encoding=None, validate_inbound_headers=False, validate_outbound_headers=False
-)
+CONFIG = H2Configuration(  # what is sent here is as it must be, and what gRPC's own clients send, too
+    client_side=False, header_encoding=None, validate_inbound_headers=False, validate_outbound_headers=False,
+    normalize_inbound_headers=False, normalize_outbound_headers=False,
+)  # fmt: skip
 BEGIN = ((b":status", b"200"), (b"content-type", b"application/grpc"))
 PREFIX = 5  # bytes before a message: whether it is compressed, and its length
 ZLIB_OR_GZIP = 47
@@ -130,7 +131,9 @@ class Connection(asyncio.Protocol):
             except Exception as error:
                 logger.exception("%s failed", path.decode())
                 code, reason = grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}"
-            end = (b"grpc-status", b"%d" % code.value[0]), (b"grpc-message", quote(reason).encode())
+            end = [(b"grpc-status", b"%d" % code.value[0])]
+            if reason:
+                end.append((b"grpc-message", quote(reason).encode()))
             self._h2.send_headers(stream, end, end_stream=True)
             self._flush_soon()
 
@@ -147,7 +150,6 @@ class Connection(asyncio.Protocol):
         async with aclosing(answers):
             async for each in answers:
                 await self._send(stream, each)
-                self._flush()  # ahead of whoever is next on the loop, and may keep it for a sync
 
     async def _send(self, stream: int, message: Any) -> None:
         data: bytes = b"" if message is None else message.SerializeToString()
