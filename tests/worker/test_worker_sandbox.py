@@ -176,6 +176,9 @@ async def test_tools_run_as_the_user_they_are_given(agent: Path) -> None:
     async with workbench(agent, configuration(), tokens, Secrets(SECRET), chosen) as careful:
         bench = replace(careful, allows=yes)
         bench.workspace.chmod(0o777)
+        found = bench.for_call(1, "item", "call")
+        await found.run("bash", "-c", "command -v git", cwd=agent, seconds=60)
+        assert found.output_file().read_text() == f"{bench.programs.path}/git\n", "pushes are checked"
         seen = await use(bench, "shell", command="id -un; echo $HOME $USER; cd /tmp; export X=kept; cat /etc/shadow")
         assert seen.text.startswith("nobody\n/nonexistent nobody\n")
         assert "Permission denied" in seen.text

@@ -69,7 +69,10 @@ class Workbench:
         for name in ("shell.sh", "git.py"):
             self.programs.put(name, program(name).encode())
         pushes.install(self.programs, self.socket, os.environ.get("PATH", os.defpath))
-        return replace(self, environment=self._environment())
+        environment, sandbox = self._environment(), self.sandbox
+        if "PATH" in sandbox.environment:
+            sandbox = replace(sandbox, environment={**sandbox.environment, "PATH": environment["PATH"]})
+        return replace(self, environment=environment, sandbox=sandbox)
 
     def _environment(self) -> dict[str, str]:
         path = f"{self.programs.path}:{os.environ.get('PATH', os.defpath)}"
