@@ -14,7 +14,7 @@ from demo.script import SCENES, STRANGE, Call, shell
 
 AGAIN = "interrupted by a restart"
 """An output that begins so did not happen: the call is made again."""
-CLOSED = re.compile(r"\[(?!empty_response|response_cut)\w+\]")
+CLOSED = re.compile(r"\[(?!empty_response|response_cut|going_in_circles|context_summary)\w+\]")
 """How the worker tells the model that a turn ended without an answer."""
 
 

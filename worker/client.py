@@ -12,8 +12,18 @@ from typing import Any
 
 import httpx
 
-from nightshift.errors import Permanent, Retryable, StaleGeneration, Unauthorized
-from nightshift.models import Draft, FileRef, GitHubToken, ItemsPage, NewItem, NewReport, WorkerConfig
+from nightshift.errors import BudgetExhausted, Permanent, Retryable, StaleGeneration, Unauthorized
+from nightshift.models import (
+    Draft,
+    FileRef,
+    GitHubToken,
+    Grant,
+    ItemsPage,
+    NewItem,
+    NewReport,
+    Reservation,
+    WorkerConfig,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +73,11 @@ class ControlPlane:
         """The content of one of the session's files. Raises Retryable after a few tries."""
         return await patiently(lambda: self._ask("GET", f"files/{file.name}"), tries=5)
 
+    async def reserve(self, wanted: Reservation) -> Grant:
+        """Tries for ever. Raises BudgetExhausted."""
+        body = wanted.model_dump(mode="json")
+        return Grant.model_validate(await patiently(lambda: self._send("POST", "reservations", json=body)))
+
     async def github_token(self, repository: str) -> GitHubToken:
         """Raises Retryable after a few tries: somebody waits for the answer and can be told."""
         body = {"repository": repository}
@@ -93,6 +108,8 @@ class ControlPlane:
         reason = f"{method} {path}: {status} {_detail(response)}"
         if status == 401:
             raise Unauthorized(reason)
+        if status == 402:
+            raise BudgetExhausted(_detail(response))
         if status == 409:
             raise StaleGeneration(reason)
         if status >= 500 or status in PASSING:

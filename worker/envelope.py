@@ -20,6 +20,14 @@ class Envelope(BaseModel):
     """Of the whole model call; on the first item that it produced, on no other."""
     above: int | None = None
     """The line of the price table that this call's input was above, as it stood then."""
+    elided: list[int] | None = None
+    """context_elided: the items whose texts are put away."""
+    kept_in: str | None = None
+    """context_elided: the folder where they are, a file for each seq."""
+    covers: int | None = None
+    """context_summary: it stands for everything up to this seq but the user's messages."""
+    window: int | None = None
+    """Input tokens that `model` seems to take, after its server refused more."""
     through_seq: int | None = None
     """The newest user message that had been seen when this was written."""
 

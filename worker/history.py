@@ -1,20 +1,25 @@
-"""What the log says, as pure functions over items in order of seq: nothing else decides where a worker stands."""
+"""What the log says: nothing else decides where a worker stands."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 from nightshift.models import EFFORTS, Approval, Effort, Item, ItemKind, ReportKind, Tokens, TurnUsage
+from worker import stuck
+from worker.context import ELIDED, SUMMARY, Context
 from worker.envelope import Envelope
-from worker.model import images
 from worker.model.port import FAULT_CODES
 
 CLOSING = {
     "turn_failed": ReportKind.FAILED,
     "step_limit": ReportKind.FAILED,
+    "time_limit": ReportKind.FAILED,
+    "budget_exhausted": ReportKind.FAILED,
+    "stuck": ReportKind.FAILED,
     "turn_interrupted": ReportKind.INTERRUPTED,
     **dict.fromkeys(FAULT_CODES, ReportKind.FAILED),
     "approval_needed": ReportKind.COMPLETED,
@@ -27,7 +32,9 @@ EMPTY = "empty_response"
 CUT = "response_cut"
 """The notice that has a model go on which was cut off at its length limit. It carries that call's usage if no text
 came."""
-NUDGES = (EMPTY, CUT)
+CIRCLES = "going_in_circles"
+"""The notice that tells a model what it repeats; if it does so again, the turn ends as `stuck`."""
+NUDGES = (EMPTY, CUT, CIRCLES)
 HARDER = re.compile(r"\bultrathink\b", re.IGNORECASE)
 """In a message: think as hard as you can."""
 
@@ -42,34 +49,140 @@ class Closing:
     detail: str = ""
 
 
-def newest_user(items: Sequence[Item]) -> int:
-    return max((item.seq for item in items if item.kind is ItemKind.USER_MESSAGE), default=0)
+@dataclass
+class Turn:
+    """What the log says of one turn, over all restarts."""
 
-
-def last_closing(items: Sequence[Item]) -> Closing | None:
-    return max(_closings(items), key=lambda closing: closing.through_seq, default=None)
-
-
-def answered(items: Sequence[Item]) -> int:
-    closing = last_closing(items)
-    return closing.through_seq if closing else 0
-
-
-def open_turn(items: Sequence[Item]) -> int | None:
-    """The oldest user message without an answer: it names the turn."""
-    done = answered(items)
-    return min((i.seq for i in items if i.kind is ItemKind.USER_MESSAGE and i.seq > done), default=None)
-
-
-def seen(items: Sequence[Item], turn: int) -> int:
+    number: int
+    seen: int = 0
     """The newest user message that a model call of this turn had before it."""
-    return max((Envelope.of(item).through_seq or 0 for item in items if item.turn == turn), default=0)
+    steps: int = 0
+    """Model calls."""
+    worked: timedelta = timedelta()
+    """Time between its items, without that between a stop and the next start."""
+    warned: bool = False
+    """The model was told that it goes round in circles."""
+    actions: deque[stuck.Action] = field(default_factory=lambda: deque(maxlen=stuck.MEMORY))
+    """The newest, since the user or a warning said something."""
+    _tokens: dict[tuple[str, int], Tokens] = field(default_factory=dict[tuple[str, int], Tokens])
+    _code: tuple[str | None, int] = (None, 0)
+    _last: Item | None = None
+
+    def usage(self) -> list[TurnUsage]:
+        """Cumulative tokens."""
+        return [
+            TurnUsage(turn=self.number, model=model, above=above, tokens=tokens)
+            for (model, above), tokens in self._tokens.items()
+        ]
+
+    def in_a_row(self, code: str) -> int:
+        """How often the model got this notice since it last called a tool."""
+        return self._code[1] if self._code[0] == code else 0
+
+    def add(self, item: Item, envelope: Envelope) -> None:
+        self.seen = max(self.seen, envelope.through_seq or 0)
+        if envelope.usage and envelope.model:
+            key = envelope.model, envelope.above or 0
+            self._tokens[key] = self._tokens.get(key, Tokens()) + envelope.usage
+            self.steps += 1
+        if item.code == CIRCLES:
+            self.warned = True
+            self.actions.clear()
+        silent = item.kind in (ItemKind.REASONING, ItemKind.ASSISTANT_MESSAGE) or item.code in (ELIDED, SUMMARY)
+        if not silent:
+            code, count = self._code
+            self._code = (item.code, count + 1 if item.code == code else 1)
+        if self._last and self._last.generation == item.generation:
+            self.worked += item.created_at - self._last.created_at
+        self._last = item
 
 
-def dangling(items: Sequence[Item]) -> list[Item]:
-    """Tool calls without an output."""
-    outputs = {item.id for item in items if item.kind is ItemKind.TOOL_OUTPUT}
-    return [item for item in items if item.kind is ItemKind.TOOL_CALL and output_id(item) not in outputs]
+class History:
+    """The log, taken in item by item in order of seq. Nothing is looked up twice, so that a step of a long session
+    costs what a step of a short one does."""
+
+    def __init__(self, items: Iterable[Item] = ()) -> None:
+        self.items: list[Item] = []
+        self.context = Context()
+        """What the model is to read."""
+        self.closing: Closing | None = None
+        """The end of the newest turn that ended."""
+        self._users: list[Item] = []
+        self._dangling: dict[str, Item] = {}
+        self._turns: dict[int, Turn] = {}
+        self._model: str | None = None
+        for item in items:
+            self.add(item)
+
+    def add(self, item: Item) -> None:
+        envelope = Envelope.of(item)
+        self.items.append(item)
+        self._model = item.model or self._model
+        if item.turn is not None:
+            self.turn(item.turn).add(item, envelope)
+        match item.kind:
+            case ItemKind.USER_MESSAGE:
+                self._users.append(item)
+                for turn in self._turns.values():
+                    turn.actions.clear()
+            case ItemKind.TOOL_CALL:
+                self._dangling[output_id(item)] = item
+            case ItemKind.TOOL_OUTPUT:
+                if (call := self._dangling.pop(item.id, None)) and call.turn is not None:
+                    self.turn(call.turn).actions.append(stuck.Action.of(call, item))
+            case _:
+                pass
+        self._close(item, envelope.through_seq or 0)
+        self.context.add(item, envelope, told=item.code in CLOSING or item.code in NUDGES)
+
+    @property
+    def newest_user(self) -> int:
+        return self._users[-1].seq if self._users else 0
+
+    @property
+    def answered(self) -> int:
+        return self.closing.through_seq if self.closing else 0
+
+    @property
+    def open_turn(self) -> int | None:
+        """The oldest user message without an answer: it names the turn."""
+        oldest = None
+        for user in reversed(self._users):
+            if user.seq <= self.answered:
+                break
+            oldest = user.seq
+        return oldest
+
+    @property
+    def dangling(self) -> list[Item]:
+        """Tool calls without an output."""
+        return list(self._dangling.values())
+
+    def turn(self, number: int) -> Turn:
+        return self._turns.setdefault(number, Turn(number))
+
+    def model(self, otherwise: str) -> str:
+        """The newest that a user's message asked for, else the session's."""
+        return self._model or otherwise
+
+    def effort(self, turn: int, otherwise: Effort | None) -> Effort | None:
+        """The newest that a message of this turn asked for, else the session's."""
+        messages = [user for user in self._users if user.seq >= turn]
+        if any(HARDER.search(message.text) for message in messages):
+            return EFFORTS[-1]
+        asked: list[Effort] = [message.effort for message in messages if message.effort]
+        return asked[-1] if asked else otherwise
+
+    def _close(self, item: Item, through: int) -> None:
+        kind = None
+        if item.kind is ItemKind.ASSISTANT_MESSAGE and item.final:
+            kind, detail = ReportKind.COMPLETED, ""
+        elif item.kind is ItemKind.NOTICE and item.code in CLOSING:
+            kind, detail = CLOSING[item.code], item.text[:4000]
+        else:
+            return
+        if self.closing is None or through > self.closing.through_seq:
+            self.closing = Closing(kind, item.turn, through, detail)
 
 
 def output_id(call: Item) -> str:
@@ -96,98 +209,3 @@ def unused_yes(items: Sequence[Item], approval: Approval) -> list[str]:
     asked = {item.id for item in items if item.effect and item.effect.approval == approval}
     said = {item.approves for item in items if item.kind is ItemKind.USER_MESSAGE and item.approves}
     return [call_id for call_id in sorted(said) if f"{call_id}.out" in asked and used_id(call_id) not in ids]
-
-
-def steps(items: Sequence[Item], turn: int) -> int:
-    """Model calls of this turn, over all restarts."""
-    return sum(1 for item in items if item.turn == turn and Envelope.of(item).usage)
-
-
-def usage(items: Sequence[Item], turn: int) -> list[TurnUsage]:
-    """Cumulative tokens of this turn, over all restarts."""
-    totals: dict[tuple[str, int], Tokens] = {}
-    for item in items:
-        envelope = Envelope.of(item)
-        if item.turn == turn and envelope.usage and envelope.model:
-            key = envelope.model, envelope.above or 0
-            totals[key] = totals.get(key, Tokens()) + envelope.usage
-    return [TurnUsage(turn=turn, model=model, above=above, tokens=tokens) for (model, above), tokens in totals.items()]
-
-
-def nudged_in_a_row(items: Sequence[Item], turn: int, code: str) -> int:
-    """How often the model of this turn got this notice since it last called a tool."""
-    count = 0
-    for item in reversed([item for item in items if item.turn == turn]):
-        if item.code == code:
-            count += 1
-        elif item.kind not in (ItemKind.REASONING, ItemKind.ASSISTANT_MESSAGE):
-            break
-    return count
-
-
-def chosen_model(items: Iterable[Item], otherwise: str) -> str:
-    """The newest that a user's message asked for, else the session's."""
-    return next((item.model for item in reversed(list(items)) if item.model), otherwise)
-
-
-def chosen_effort(items: Iterable[Item], turn: int, otherwise: Effort | None) -> Effort | None:
-    """The newest that a message of this turn asked for, else the session's."""
-    messages = [item for item in items if item.kind is ItemKind.USER_MESSAGE and item.seq >= turn]
-    if any(HARDER.search(message.text) for message in messages):
-        return EFFORTS[-1]
-    asked: list[Effort] = [message.effort for message in messages if message.effort]
-    return asked[-1] if asked else otherwise
-
-
-def model_input(items: Iterable[Item]) -> list[dict[str, Any]]:
-    """The conversation as the model is to read it.
-
-    A user message stands where the model first saw it, which is after the response that was under way when it came.
-    So the input only ever grows at its end, and the prompt cache holds.
-    """
-    result: list[dict[str, Any]] = []
-    unseen: list[Item] = []
-    reasoning: list[Envelope] = []
-    for item in items:
-        if item.kind is ItemKind.USER_MESSAGE:
-            unseen.append(item)
-            continue
-        if item.kind is ItemKind.TOOL_OUTPUT:
-            result.append({"type": "function_call_output", "call_id": item.call_id, "output": _content(item)})
-            continue
-        envelope = Envelope.of(item)
-        through = envelope.through_seq or 0
-        result += [_user(message) for message in unseen if message.seq <= through]
-        unseen = [message for message in unseen if message.seq > through]
-        if item.kind is ItemKind.NOTICE and (item.code in CLOSING or item.code in NUDGES):
-            result.append({"role": "system", "content": f"[{item.code}] {item.text}"})
-        elif item.kind is ItemKind.REASONING and envelope.output:
-            reasoning.append(envelope)
-        elif envelope.output:
-            # The API refuses reasoning without what it led to, so half a response (a crash) loses its reasoning.
-            result += [r.output for r in reasoning if r.output and r.response_id == envelope.response_id]
-            result.append(envelope.output)
-            reasoning = []
-    return result + [_user(message) for message in unseen]
-
-
-def _closings(items: Sequence[Item]) -> Iterator[Closing]:
-    for item in items:
-        through = Envelope.of(item).through_seq or 0
-        if item.kind is ItemKind.ASSISTANT_MESSAGE and item.final:
-            yield Closing(ReportKind.COMPLETED, item.turn, through)
-        elif item.kind is ItemKind.NOTICE and item.code in CLOSING:
-            yield Closing(CLOSING[item.code], item.turn, through, item.text[:4000])
-
-
-def _user(item: Item) -> dict[str, Any]:
-    return {"role": "user", "content": _content(item)}
-
-
-def _content(item: Item) -> str | list[dict[str, Any]]:
-    """Text, and what files go with it."""
-    yes = f"\n\n[approved: make the call {item.approves} again, exactly as it was, once]" if item.approves else ""
-    text = item.text + yes
-    if not item.files:
-        return text
-    return [{"type": "input_text", "text": text}, *map(images.part, item.files)]

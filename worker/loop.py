@@ -4,40 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from itertools import batched, groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from nightshift import telemetry
-from nightshift.errors import ContextTooLong, NightshiftError, Permanent, UserError
+from nightshift.errors import BudgetExhausted, ContextTooLong, NightshiftError, Permanent, UserError
 from nightshift.models import MAX_TEXT, Item, ItemKind, NewItem, WorkerConfig, new_id
-from worker import history, replies, tools
+from worker import history, replies, stuck, tools
 from worker.drafts import Drafts
 from worker.envelope import Envelope
 from worker.log import Log
 from worker.masking import storable
-from worker.model import Model, ModelFault, Prompt
+from worker.model import Model, ModelFault, Prompt, Reply, Show
+from worker.model.port import unseen
 from worker.prompt import system_prompt
 from worker.reports import Reports
+from worker.room import Room
 
 logger = logging.getLogger(__name__)
 
+type Level = Literal["info", "warning", "error"]
 RESTARTED = "interrupted by a restart; check before you repeat it"
 INTERRUPTED = "interrupted by the user"
+OTHERWISE = "Stop, think about why, and go about it in another way; or answer the user with what keeps you."
 MOST_EMPTY = 2
 """Empty responses in a row that end a turn; the first is answered with a nudge."""
 MOST_CUT = 5
 """Responses in a row that were cut off at their length limit before a turn ends."""
+MOST_REFUSED = 4
+"""Times that a conversation is shortened for one model call because the server refused its length."""
+SIDE_BY_SIDE = 8
+"""Tool calls that may run at once."""
 
 
 class Ended(Exception):
     """This turn is over without an answer. The message is for the user, `code` for programs."""
 
-    def __init__(self, code: str, message: str, level: Literal["info", "warning", "error"] = "error") -> None:
+    def __init__(self, code: str, message: str, level: Level = "error") -> None:
         super().__init__(message)
         self.code = code
-        self.level: Literal["info", "warning", "error"] = level
+        self.level: Level = level
 
 
 class Agent:
@@ -60,31 +70,39 @@ class Agent:
         self._tools = toolset
         self._bench = bench
         self._folder = folder
+        self._room = Room(config, log, folder, self._ask)
         self._seen = 0
+        self._deadline = 0.0
 
     async def run(self) -> None:
         """Serve turns for ever. What an earlier start answered but perhaps did not report is reported again."""
-        if closing := history.last_closing(self._log.items):
-            await self._reports.closed(closing)
+        self._room.restore()
+        log = self._log.history
+        if log.closing:
+            await self._reports.closed(log.closing)
         while True:
-            await self._log.until(lambda: history.open_turn(self._log.items) is not None)
-            turn = history.open_turn(self._log.items)
+            await self._log.until(lambda: log.open_turn is not None)
+            turn = log.open_turn
             assert turn is not None
             with self._span("turn", turn=turn):
                 await self._turn(turn)
-            closing = history.last_closing(self._log.items)
-            assert closing is not None
-            await self._reports.closed(closing)
+            assert log.closing is not None
+            await self._reports.closed(log.closing)
 
     async def _turn(self, turn: int) -> None:
         """From the user's message to an answer, or to a notice that says why there is none."""
-        self._seen = max(turn, history.seen(self._log.items, turn))
+        so_far = self._log.history.turn(turn)
+        self._seen = max(turn, so_far.seen)
+        left = self._config.turn_seconds - so_far.worked.total_seconds()
+        self._deadline = asyncio.get_running_loop().time() + left
         try:
             await self._interruptible(self._tools.renew(), turn)
             while not await self._step(turn):
                 await self._reports.progress()
         except Ended as end:
             await self._close(turn, end)
+        except BudgetExhausted as refusal:
+            await self._close(turn, Ended("budget_exhausted", f"{refusal}. Raise the budget to go on.", "warning"))
         except UserError:  # the control plane no longer wants this worker
             raise
         except Permanent as fault:
@@ -99,114 +117,144 @@ class Agent:
 
     async def _step(self, turn: int) -> bool:
         """One model call and the tools it asks for. True if it was the answer."""
-        for call in history.dangling(self._log.items):
-            await self._resume(call, turn)
+        await self._repair(turn)
         if asked := history.awaits_yes(self._log.items):
             raise Ended("approval_needed", f"This needs your yes. {asked.reason}\n\n{asked.action}", level="warning")
-        if history.steps(self._log.items, turn) >= self._config.max_steps:
+        if self._log.history.turn(turn).steps >= self._config.max_steps:
             raise Ended("step_limit", f"Stopped after {self._config.max_steps} steps. Send a message to go on.")
         items = await self._query(turn)
-        for call in items:
-            if call.kind is ItemKind.TOOL_CALL:
-                await self._execute(call, turn)
-        if history.nudged_in_a_row(self._log.items, turn, history.EMPTY) >= MOST_EMPTY:
-            raise Ended("turn_failed", "The model answered with nothing, twice. Send a message to try again.")
-        if history.nudged_in_a_row(self._log.items, turn, history.CUT) >= MOST_CUT:
-            raise Ended("turn_failed", f"The model's answers were too long, {MOST_CUT} times. Ask for less at once.")
+        await self._execute([item for item in items if item.kind is ItemKind.TOOL_CALL], turn)
+        await self._judge(turn)
         return any(item.final or item.code in history.CLOSING for item in items)
 
     async def _query(self, turn: int) -> list[Item]:
         """Ask the model, and store what it says before anything is done with it."""
-        conversation = self._log.items
-        seen = history.newest_user(conversation)
-        self._seen = max(self._seen, seen)
+        log = self._log.history
         prompt = Prompt(
             id=new_id()[:16],
-            model=history.chosen_model(conversation, self._config.model),
-            instructions=system_prompt(self._config, self._folder, conversation[0].created_at),
-            input=history.model_input(conversation),
+            model=log.model(self._config.model),
+            instructions=system_prompt(self._config, self._folder, log.items[0].created_at),
+            input=[],
             tools=self._tools.schemas,
-            effort=history.chosen_effort(conversation, turn, self._config.effort),
+            effort=log.effort(turn, self._config.effort),
         )
-        show = self._drafts.of(turn, replies.prefix(turn, prompt.id))
-        with self._span("model", model=prompt.model):
-            reply = await self._interruptible(self._model.respond(prompt, show), turn)
+        for tries_left in range(MOST_REFUSED, -1, -1):
+            prompt = await self._room.make(prompt, turn)
+            seen = log.newest_user
+            try:
+                show = self._drafts.of(turn, replies.prefix(turn, prompt.id))
+                reply = await self._ask(prompt, turn, show)
+                break
+            except ContextTooLong:
+                if not tries_left:
+                    raise
+                await self._room.refused(prompt, turn)
+        self._seen = max(self._seen, seen)
         new = replies.items(reply, turn, self._config.generation, seen, self._config.price_steps)
         return await self._log.append(*new)
 
-    async def _execute(self, call: Item, turn: int) -> None:
-        tool = self._tools.get(call.name)
-        if not tool:
-            names = ", ".join(self._tools.names)
-            output = tools.Output(f"There is no tool {call.name!r}. There are: {names}.", is_error=True)
-        else:
+    async def _ask(self, prompt: Prompt, turn: int, show: Show = unseen) -> Reply:
+        """One model call, within the budget."""
+        reserving = self._reports.reserve(turn, prompt.id, prompt.model, self._room.size(prompt))
+        grant = await self._interruptible(reserving, turn)
+        most = min(filter(None, (prompt.max_output_tokens, grant.max_output_tokens)), default=None)
+        with self._span("model", model=prompt.model):
+            return await self._interruptible(self._model.respond(replace(prompt, max_output_tokens=most), show), turn)
+
+    async def _execute(self, calls: list[Item], turn: int) -> None:
+        """In order; those that only look run side by side with their neighbours."""
+        for group in self._groups(calls):
+            outputs = await self._interruptible(asyncio.gather(*(self._output(call, turn) for call in group)), turn)
+            await self._answer(*zip(group, outputs, strict=True))
+
+    def _groups(self, calls: list[Item]) -> Iterator[tuple[Item, ...]]:
+        for reads, neighbours in groupby(calls, lambda call: (tool := self._tools.get(call.name)) and tool.reads):
+            yield from batched(neighbours, SIDE_BY_SIDE if reads else 1, strict=False)
+
+    async def _output(self, call: Item, turn: int) -> tools.Output:
+        if tool := self._tools.get(call.name):
             bench = self._bench.for_call(turn, call.id, call.call_id or call.id)
             with self._span("tool", tool=tool.name):
-                output = await self._interruptible(tool(call.arguments or "", bench), turn)
-        await self._answer(call, output)
+                return await tool(call.arguments or "", bench)
+        names = ", ".join(self._tools.names)
+        return tools.Output(f"There is no tool {call.name!r}. There are: {names}.", is_error=True)
 
-    async def _resume(self, call: Item, turn: int) -> None:
-        """A call that a restart cut short: made again if that is harmless, else the model must look."""
-        tool = self._tools.get(call.name)
-        if tool and tool.repeatable:
-            await self._execute(call, turn)
-        else:
-            await self._answer(call, tools.Output(RESTARTED, is_error=True))
+    async def _repair(self, turn: int) -> None:
+        """Calls that a restart cut short: made again if that is harmless, else the model must look."""
+        for call in self._log.history.dangling:
+            tool = self._tools.get(call.name)
+            if tool and tool.repeatable:
+                await self._execute([call], turn)
+            else:
+                await self._answer((call, tools.Output(RESTARTED, is_error=True)))
 
-    async def _answer(self, call: Item, output: tools.Output) -> None:
+    async def _judge(self, turn: int) -> None:
+        """Whether it is worth while to go on."""
+        so_far = self._log.history.turn(turn)
+        if so_far.in_a_row(history.EMPTY) >= MOST_EMPTY:
+            raise Ended("turn_failed", "The model answered with nothing, twice. Send a message to try again.")
+        if so_far.in_a_row(history.CUT) >= MOST_CUT:
+            raise Ended("turn_failed", f"The model's answers were too long, {MOST_CUT} times. Ask for less at once.")
+        if why := stuck.reason(so_far.actions):
+            if so_far.warned:
+                raise Ended("stuck", f"Stopped, because the agent goes round in circles: {why}. Tell it how to go on.")
+            await self._log.append(self._notice(turn, history.CIRCLES, f"You go round in circles: {why}. {OTHERWISE}"))
+
+    async def _answer(self, *answers: tuple[Item, tools.Output]) -> None:
         await self._log.append(
-            NewItem(
-                id=history.output_id(call),
-                kind=ItemKind.TOOL_OUTPUT,
-                turn=call.turn,
-                generation=self._config.generation,
-                call_id=call.call_id,
-                name=call.name,
-                text=storable(output.text[:MAX_TEXT]),
-                is_error=output.is_error,
-                effect=output.effect,
-                files=list(output.files),
+            *(
+                NewItem(
+                    id=history.output_id(call),
+                    kind=ItemKind.TOOL_OUTPUT,
+                    turn=call.turn,
+                    generation=self._config.generation,
+                    call_id=call.call_id,
+                    name=call.name,
+                    text=storable(output.text[:MAX_TEXT]),
+                    is_error=output.is_error,
+                    effect=output.effect,
+                    files=list(output.files),
+                )
+                for call, output in answers
             )
         )
 
     async def _close(self, turn: int, end: Ended) -> None:
-        for call in history.dangling(self._log.items):
-            await self._answer(call, tools.Output(str(end), is_error=True))
+        for call in self._log.history.dangling:
+            await self._answer((call, tools.Output(str(end), is_error=True)))
         if end.code == "turn_interrupted":
             await self._bench.background.stop_all("was ended by the user's interrupt")
+        notice = self._notice(turn, end.code, str(end), end.level)
+        notice.id = f"{turn}.closed"
         through = self._log.interrupt_at if end.code == "turn_interrupted" else self._seen
-        notice = NewItem(
-            id=f"{turn}.closed",
-            kind=ItemKind.NOTICE,
-            turn=turn,
-            generation=self._config.generation,
-            code=end.code,
-            level=end.level,
-            text=str(end),
-            raw=Envelope(through_seq=through).raw(),
-        )
+        notice.raw = Envelope(through_seq=through).raw()
         await self._log.append(notice)
+
+    def _notice(self, turn: int, code: str, text: str, level: Level = "warning") -> NewItem:
+        id, generation = f"{turn}.{code}", self._config.generation
+        kind = ItemKind.NOTICE
+        return NewItem(id=id, kind=kind, turn=turn, generation=generation, code=code, level=level, text=text)
 
     def _span(self, name: str, **attributes: str | int) -> AbstractContextManager[object]:
         return telemetry.span(self._config.session_id, name, **attributes)
 
-    async def _interruptible[T](self, work: Coroutine[Any, Any, T], turn: int) -> T:
-        """Await the work, or cancel it when the user interrupts this turn.
+    async def _interruptible[T](self, work: Awaitable[T], turn: int) -> T:
+        """Await the work, or cancel it when the user interrupts this turn or its time is over.
 
         Only the model's and the tools' work is awaited so: a write to the log is never left half-known.
         """
-        if self._log.interrupt_at >= turn:
-            work.close()
-            raise Ended("turn_interrupted", INTERRUPTED, level="info")
-        working = asyncio.create_task(work)
+        working = asyncio.ensure_future(work)
         stop = asyncio.create_task(self._log.until(lambda: self._log.interrupt_at >= turn))
         try:
-            await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
+            left = max(0.0, self._deadline - asyncio.get_running_loop().time())
+            if self._log.interrupt_at < turn:
+                await asyncio.wait({working, stop}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 return working.result()
-            working.cancel()
-            await asyncio.wait({working})
-            raise Ended("turn_interrupted", INTERRUPTED, level="info")
+            if self._log.interrupt_at >= turn:
+                raise Ended("turn_interrupted", INTERRUPTED, level="info")
+            hours = f"{self._config.turn_seconds / 3600:g}"
+            raise Ended("time_limit", f"Stopped after {hours} hours of work. Send a message to go on.")
         finally:
             working.cancel()
             stop.cancel()

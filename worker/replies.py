@@ -43,11 +43,20 @@ def items(reply: Reply, turn: int, generation: int, seen: int, price_steps: Iter
         result.append(item)
     for item in result:
         item.turn, item.generation = turn, generation
+    result[0].raw = (result[0].raw or {}) | bill(reply, price_steps).raw()
+    return result
+
+
+def bill(reply: Reply, price_steps: Iterable[int]) -> Envelope:
+    """What the reply has cost, and which price step it was above."""
     per_call = reply.tokens.input / max(1, reply.tokens.calls)
     above = max((step for step in price_steps if step < per_call), default=None)
-    first = Envelope.of(result[0]).model_copy(update={"model": reply.model, "usage": reply.tokens, "above": above})
-    result[0].raw = first.raw()
-    return result
+    return Envelope(model=reply.model, usage=reply.tokens, above=above)
+
+
+def spoken(reply: Reply) -> str:
+    """All of its text, and nothing of what it calls."""
+    return "\n\n".join(filter(None, (_text(output) for output in reply.output if output["type"] == "message")))
 
 
 def _kept(reply: Reply) -> dict[int, dict[str, Any]]:

@@ -6,13 +6,15 @@ import asyncio
 import logging
 
 from nightshift.errors import Retryable
-from nightshift.models import NewReport, ReportKind, WorkerConfig
-from worker import history
+from nightshift.models import Grant, NewReport, ReportKind, Reservation, WorkerConfig
 from worker.client import ControlPlane, patiently
 from worker.history import Closing
 from worker.log import Log
 
 logger = logging.getLogger(__name__)
+
+LONGEST_ANSWER = 32_000
+"""Tokens that are reserved for an answer, if the budget pays for so many."""
 
 
 class Reports:
@@ -23,7 +25,7 @@ class Reports:
         self._order = asyncio.Lock()  # a heartbeat with older usage must not overtake the end of its turn
 
     async def started(self) -> None:
-        await self._deliver(ReportKind.STARTED, None, history.answered(self._log.items))
+        await self._deliver(ReportKind.STARTED, None, self._log.history.answered)
 
     async def closed(self, closing: Closing) -> None:
         await self._deliver(closing.kind, closing.turn, closing.through_seq, closing.detail)
@@ -31,12 +33,23 @@ class Reports:
     async def progress(self) -> None:
         """Says that the worker lives and what the turn has used. A lost one is made up for by the next."""
         async with self._order:
-            items = self._log.items
-            turn = history.open_turn(items)
+            history = self._log.history
+            report = self._report(ReportKind.PROGRESS, history.open_turn, history.answered)
             try:
-                await self._plane.report(self._report(ReportKind.PROGRESS, turn, history.answered(items)))
+                await self._plane.report(report)
             except Retryable as fault:
                 logger.warning("heartbeat not delivered: %s", fault)
+
+    async def reserve(self, turn: int, id: str, model: str, input_tokens: int) -> Grant:
+        """Leave to make a model call. Raises BudgetExhausted, with words for the user."""
+        wanted = Reservation(
+            id=id,
+            model=model,
+            input_tokens=input_tokens,
+            max_output_tokens=LONGEST_ANSWER,
+            usage=self._log.history.turn(turn).usage(),
+        )
+        return await self._plane.reserve(wanted)
 
     async def beat(self) -> None:
         """Heartbeats for ever."""
@@ -51,7 +64,7 @@ class Reports:
             await patiently(lambda: self._plane.report(report))
 
     def _report(self, kind: ReportKind, turn: int | None, through: int, detail: str = "") -> NewReport:
-        usage = history.usage(self._log.items, turn) if turn is not None else []
+        usage = self._log.history.turn(turn).usage() if turn is not None else []
         return NewReport(
             kind=kind,
             generation=self._config.generation,

@@ -21,12 +21,14 @@ from nightshift.models import (
     ControlKind,
     Draft,
     GitHubToken,
+    Grant,
     Item,
     ItemKind,
     ItemsPage,
     NewItem,
     NewReport,
     ReportKind,
+    Reservation,
     WorkerConfig,
 )
 
@@ -48,6 +50,10 @@ class ControlPlane:
         self.token_requests: list[str] = []
         self.statuses: deque[int] = deque()
         """Answers to the next writes instead of doing them."""
+        self.reservations: list[Reservation] = []
+        self.grant = Grant()
+        self.no_money = ""
+        """Given: what every reservation is refused with."""
         self.stale = False
         self.hold_before: Callable[[NewItem], bool] | None = None
         """An item that is neither stored nor answered until the plane is let go."""
@@ -72,6 +78,7 @@ class ControlPlane:
             Route("/api/worker/session", self._session),
             Route("/api/worker/items", self._read),
             Route("/api/worker/items", self._append, methods=["POST"]),
+            Route("/api/worker/reservations", self._reserve, methods=["POST"]),
             Route("/api/worker/reports", self._report, methods=["POST"]),
             Route("/api/worker/drafts", self._draft, methods=["POST"]),
             Route("/api/worker/files/{name}", self._file),
@@ -195,6 +202,14 @@ class ControlPlane:
         content = self.files.get(request.path_params["name"])
         return self._refused(request) or (_problem(404) if content is None else Response(content))
 
+    async def _reserve(self, request: Request) -> Response:
+        if refused := self._refused(request, write=True):
+            return refused
+        self.reservations.append(Reservation.model_validate(await request.json()))
+        if self.no_money:
+            return _problem(402, self.no_money)
+        return JSONResponse(self.grant.model_dump(mode="json"))
+
     async def _github_token(self, request: Request) -> Response:
         if refused := self._refused(request, write=True):
             return refused
@@ -234,6 +249,6 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _problem(status: int) -> Response:
-    body = {"title": "Stale generation" if status == 409 else "A problem", "status": status, "detail": "as told"}
+def _problem(status: int, detail: str = "as told") -> Response:
+    body = {"title": "Stale generation" if status == 409 else "A problem", "status": status, "detail": detail}
     return JSONResponse(body, status, media_type="application/problem+json")

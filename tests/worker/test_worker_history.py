@@ -10,7 +10,7 @@ from nightshift.models import Item, ItemKind, ReportKind, Tokens
 from tests.worker.conftest import configuration
 from worker import history, replies
 from worker.envelope import Envelope
-from worker.history import model_input
+from worker.history import History
 from worker.masking import Secrets
 from worker.model import Reply
 from worker.prompt import KNOWLEDGE_LIMIT, knowledge, system_prompt
@@ -26,6 +26,9 @@ class Story:
     def __init__(self) -> None:
         self.items: list[Item] = []
 
+    def log(self) -> History:
+        return History(self.items)
+
     def add(self, kind: ItemKind, **fields: Any) -> Item:
         item = Item(kind=kind, seq=len(self.items) + 1, created_at=datetime.now(UTC), **fields)
         self.items.append(item)
@@ -40,7 +43,7 @@ class Story:
             self.add(item.kind, **item.model_dump(exclude={"kind"}))
 
     def output(self) -> None:
-        for call in history.dangling(self.items):
+        for call in History(self.items).dangling:
             self.add(ItemKind.TOOL_OUTPUT, id=history.output_id(call), call_id=call.call_id, turn=call.turn, text="ok")
 
 
@@ -50,13 +53,13 @@ def test_a_message_stands_where_the_model_first_saw_it() -> None:
     story.user("two, while the model thinks")
     story.reply("r1", first, THOUGHT, CALL)
     story.output()
-    before = model_input(story.items)
+    before = story.log().context.input()
     result = {"type": "function_call_output", "call_id": "c1", "output": "ok"}
     one, two = {"role": "user", "content": "one"}, {"role": "user", "content": "two, while the model thinks"}
     assert before == [one, THOUGHT, CALL, result, two]
     story.reply("r2", 2, ANSWER)
-    assert model_input(story.items) == [*before, ANSWER]
-    assert history.answered(story.items) == 2
+    assert story.log().context.input() == [*before, ANSWER]
+    assert story.log().answered == 2
 
 
 def test_output_items_come_back_unchanged_down_to_their_nulls() -> None:
@@ -74,7 +77,7 @@ def test_half_a_response_loses_its_reasoning() -> None:
     story.reply("r1", seen, THOUGHT, CALL)
     story.items.pop()
     story.reply("r2", seen, ANSWER)
-    assert model_input(story.items) == [{"role": "user", "content": "x"}, ANSWER]
+    assert story.log().context.input() == [{"role": "user", "content": "x"}, ANSWER]
 
 
 def test_usage_and_steps_are_counted_per_turn() -> None:
@@ -84,13 +87,13 @@ def test_usage_and_steps_are_counted_per_turn() -> None:
     story.reply("r2", first, ANSWER)
     second = story.user("y")
     story.reply("r3", second, turn=second)
-    (used,) = history.usage(story.items, first)
+    log = story.log()
+    (used,) = log.turn(first).usage()
     assert used.tokens == Tokens(input=20, output=2, calls=2)
-    assert history.steps(story.items, first) == 2
-    assert history.nudged_in_a_row(story.items, second, history.EMPTY) == 1
-    assert history.open_turn(story.items) == second
-    closing = history.last_closing(story.items)
-    assert closing == history.Closing(ReportKind.COMPLETED, first, first)
+    assert log.turn(first).steps == 2
+    assert log.turn(second).in_a_row(history.EMPTY) == 1
+    assert log.open_turn == second
+    assert log.closing == history.Closing(ReportKind.COMPLETED, first, first)
 
 
 def test_only_the_last_of_several_messages_is_final() -> None:

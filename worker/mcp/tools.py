@@ -37,6 +37,11 @@ class McpTool:
         hints = self.listed.annotations
         return bool(hints and (hints.read_only_hint or hints.idempotent_hint))
 
+    @property
+    def reads(self) -> bool:
+        hints = self.listed.annotations
+        return bool(hints and hints.read_only_hint)
+
     def schema(self) -> dict[str, Any]:
         """Not strict: a server's schema says what it says, and it checks the arguments itself."""
         described = _cut(self.listed.description or self.listed.title or self.listed.name)

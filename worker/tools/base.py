@@ -40,6 +40,8 @@ class Tool[Arguments: Model]:
     function: Callable[[Arguments, Workbench], Awaitable[Output | str]]
     repeatable: bool = False
     """Doing it twice is doing it once: after a restart a call without an output is simply made again."""
+    reads: bool = False
+    """It only looks, so that several may run side by side."""
 
     def schema(self) -> dict[str, Any]:
         return {
@@ -80,13 +82,13 @@ class Tool[Arguments: Model]:
 
 
 def tool[Arguments: Model](
-    arguments: type[Arguments], *, repeatable: bool = False
+    arguments: type[Arguments], *, repeatable: bool = False, reads: bool = False
 ) -> Callable[[Callable[[Arguments, Workbench], Awaitable[Output | str]]], Tool[Arguments]]:
     """The function's name and docstring are the tool's name and description."""
 
     def decorate(function: Callable[[Arguments, Workbench], Awaitable[Output | str]]) -> Tool[Arguments]:
         description = " ".join((function.__doc__ or "").split())
-        return Tool(function.__name__, description, arguments, function, repeatable)
+        return Tool(function.__name__, description, arguments, function, repeatable, reads)
 
     return decorate
 

@@ -51,7 +51,7 @@ class Undo(Model):
     path: str = Field(description=PATH)
 
 
-@tool(View, repeatable=True)
+@tool(View, repeatable=True, reads=True)
 async def view(arguments: View, bench: Workbench) -> Output | str:
     """Show a text file with line numbers, an image, or what is in a folder (two levels, without what git ignores)."""
     path = bench.path(arguments.path)

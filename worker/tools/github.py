@@ -42,7 +42,7 @@ class PullRequestArguments(Model):
     base: str | None = Field(default=None, description="Null: the repository's default branch.")
 
 
-@tool(IssueRead, repeatable=True)
+@tool(IssueRead, repeatable=True, reads=True)
 async def issue_read(arguments: IssueRead, bench: Workbench) -> str:
     """Read an issue or pull request conversation with all its comments."""
 

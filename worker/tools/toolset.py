@@ -20,6 +20,11 @@ class AnyTool(Protocol):
         """Doing it twice is doing it once: after a restart a call without an output is simply made again."""
         ...
 
+    @property
+    def reads(self) -> bool:
+        """It only looks, so that several may run side by side."""
+        ...
+
     def schema(self) -> dict[str, Any]:
         """As the Responses API takes it."""
         ...
