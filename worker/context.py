@@ -244,7 +244,11 @@ def _stub(entry: Entry, path: str) -> Entry:
         case ItemKind.USER_MESSAGE:
             value = value | {"content": shortened(_flat(value["content"]))}
         case _:
-            text = {"type": "output_text", "text": shortened(_flat(value.get("content"))), "annotations": []}
+            text: dict[str, Any] = {
+                "type": "output_text",
+                "text": shortened(_flat(value.get("content"))),
+                "annotations": list[Any](),
+            }
             value = value | {"content": [text]}
     return replace(entry, value=value, tokens=counter.item(value), elided=True)
 

@@ -138,15 +138,16 @@ class Agent:
             tools=self._tools.schemas,
             effort=log.effort(turn, self._config.effort),
         )
-        for tries_left in range(MOST_REFUSED, -1, -1):
+        refused = 0
+        while True:
             prompt = await self._room.make(prompt, turn)
             seen = log.newest_user
             try:
-                show = self._drafts.of(turn, replies.prefix(turn, prompt.id))
-                reply = await self._ask(prompt, turn, show)
+                reply = await self._ask(prompt, turn, self._drafts.of(turn, replies.prefix(turn, prompt.id)))
                 break
             except ContextTooLong:
-                if not tries_left:
+                refused += 1
+                if refused > MOST_REFUSED:
                     raise
                 await self._room.refused(prompt, turn)
         self._seen = max(self._seen, seen)
