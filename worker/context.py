@@ -129,7 +129,7 @@ class Context:
 
     def _elide(self, seqs: set[int], kept_in: str) -> None:
         def stubbed(entry: Entry) -> Entry:
-            return _stub(entry, f"{kept_in}/{entry.seq}.txt") if entry.seq in seqs and not entry.elided else entry
+            return _stub(entry, f"{kept_in}/{file_of(entry.seq)}") if entry.seq in seqs and not entry.elided else entry
 
         self._replace([stubbed(entry) for entry in self.entries])
         self.unseen = [stubbed(entry) for entry in self.unseen]
@@ -173,6 +173,11 @@ def digest(context: Context, through: int) -> str:
             elif value.get("type") == "message" or value.get("role") == "system":
                 lines.append(f"- {_flat(value.get('content'))[:500]}")
     return "What was done so far, in short:\n" + "\n".join(lines[-60:])
+
+
+def file_of(seq: int) -> str:
+    """Name of the file in which an item's text is kept that was put away."""
+    return f"item-{seq}.txt"
 
 
 def whole(item: Item) -> str:

@@ -70,7 +70,7 @@ class Agent:
         self._tools = toolset
         self._bench = bench
         self._folder = folder
-        self._room = Room(config, log, folder, self._ask)
+        self._room = Room(config, log, bench.outputs, self._ask)
         self._seen = 0
         self._deadline = 0.0
 

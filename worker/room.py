@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 from nightshift.errors import ContextTooLong, Permanent
 from nightshift.models import ItemKind, NewItem, WorkerConfig, new_id
@@ -15,6 +14,7 @@ from worker.context import Elide, Move, Summarize
 from worker.envelope import Envelope
 from worker.log import Log
 from worker.model import Prompt, Reply
+from worker.outputs import Outputs
 
 SUMMARISE = """\
 [context_summary] The conversation is about to grow longer than you can read at once. What came before this message,
@@ -31,12 +31,12 @@ SHRINK = 0.8
 
 class Room:
     def __init__(
-        self, config: WorkerConfig, log: Log, folder: Path, ask: Callable[[Prompt, int], Awaitable[Reply]]
+        self, config: WorkerConfig, log: Log, outputs: Outputs, ask: Callable[[Prompt, int], Awaitable[Reply]]
     ) -> None:
         """`ask` makes a model call for a turn."""
         self._config = config
         self._log = log
-        self._folder = folder / "context"
+        self._outputs = outputs
         self._ask = ask
 
     def size(self, prompt: Prompt) -> int:
@@ -75,8 +75,8 @@ class Room:
             case Elide(seqs):
                 for seq in seqs:
                     self._keep(seq)
-                text = f"Put {len(seqs)} long texts away to save room; the model finds them in {self._folder}."
-                await self._tell(turn, text, elided=seqs, kept_in=str(self._folder))
+                text = f"Put {len(seqs)} long texts away to save room; the model finds them in {self._outputs.path}."
+                await self._tell(turn, text, elided=seqs, kept_in=str(self._outputs.path))
             case Summarize(through):
                 await self._summarize(through, prompt, turn)
 
@@ -116,10 +116,8 @@ class Room:
         return min(configured, self._log.history.context.windows.get(model, configured))
 
     def _keep(self, seq: int) -> None:
-        path = self._folder / f"{seq}.txt"
-        if not path.exists():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(context.whole(self._log.items[seq - 1]), errors="replace")
+        content = context.whole(self._log.items[seq - 1]).encode(errors="replace")
+        self._outputs.put(context.file_of(seq), content)
 
 
 def _fixed(prompt: Prompt) -> int:

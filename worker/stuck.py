@@ -18,7 +18,7 @@ SAME, ERRORS, ALTERNATING, TALKS = 4, 3, 6, 4
 _ALIKE = 0.9
 _TALK = {"message_user", "todo", "set_title"}
 """Tools that change nothing but what the user sees."""
-_WAITING = re.compile(r"\b(sleep|wait|watch|ps|pgrep|jobs|poll|read_output)\b|\btail -f\b|\bgh (run|pr checks)\b")
+_WAITING = re.compile(r"\b(sleep|wait|watch|ps|pgrep|jobs|poll|background)\b|\btail -f\b|\bgh (run|pr checks)\b")
 """A call with such a word in it looks after a long job: that its answer stays the same is no sign of anything."""
 _PASSING = re.compile(r"\b\d+(\.\d+)?\s?(ms|s|sec|seconds|minutes)\b|\b\d{1,2}:\d{2}(:\d{2})?(\.\d+)?\b|0x[0-9a-f]+")
 """Durations, clock times, addresses: they differ in results that say the same."""

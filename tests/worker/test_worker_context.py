@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from nightshift.errors import ContextTooLong
-from nightshift.models import Item, ItemKind, ReportKind, Tokens
-from tests.worker.conftest import configuration
+from nightshift.models import Item, ItemKind, Model, ReportKind, Tokens
+from tests.worker.conftest import configuration, workbench
 from tests.worker.controlplane import TOKEN, ControlPlane
 from worker import context, counter
 from worker.client import ControlPlane as Client
@@ -24,10 +24,12 @@ from worker.history import History
 from worker.log import Log
 from worker.loop import Agent
 from worker.masking import Secrets
+from worker.model import Model as ModelPort
 from worker.model import Prompt, Reply, Show
 from worker.model.port import unseen
 from worker.reports import Reports
-from worker.tools import OWN, Toolset, Workbench
+from worker.tools import Toolset, Workbench
+from worker.tools.base import tool
 
 WINDOW = 32_768
 TASK = "Look at every page of the book. Then tell me how it ends."
@@ -37,11 +39,10 @@ WORDS = "the quick brown fox jumps over the lazy dog; "
 class Reader:
     """A model that views one page after the other. Its server counts in its own way, and refuses what is too long."""
 
-    def __init__(self, book: Path, steps: int, window: int = WINDOW, lines: int = 400) -> None:
-        self.book = book
+    def __init__(self, steps: int, window: int = WINDOW, characters: int = 40_000) -> None:
         self.steps = steps
         self.window = window
-        self.lines = lines
+        self.characters = characters
         self.done = 0
         self.refused = 0
         self.summaries = 0
@@ -64,10 +65,8 @@ class Reader:
             self.inputs = [*self.inputs[-20:], prompt.input]
             self.at.append(time.monotonic())
             self.done += 1
-            arguments = json.dumps(
-                {"path": str(self.book), "first_line": self.done, "last_line": self.done + self.lines}
-            )
-            output = {"type": "function_call", "call_id": f"c{self.done}", "name": "view", "arguments": arguments}
+            arguments = json.dumps({"number": self.done, "characters": self.characters})
+            output = {"type": "function_call", "call_id": f"c{self.done}", "name": "page", "arguments": arguments}
         else:
             output = _message("It ends well.")
         used = Tokens(input=tokens, output=100, calls=1)
@@ -79,17 +78,26 @@ def _message(text: str) -> dict[str, Any]:
     return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
 
 
+class Page(Model):
+    number: int
+    characters: int
+
+
+@tool(Page, reads=True)
+async def page(arguments: Page, bench: Workbench) -> str:
+    """View a page of the book."""
+    return f"{arguments.number} {WORDS * (arguments.characters // len(WORDS))}"
+
+
 class House:
     """An agent in this process, at a control plane over real HTTP."""
 
     def __init__(self, folder: Path, plane: ControlPlane) -> None:
         self.folder = folder
         self.plane = plane
-        self.book = folder / "book.txt"
-        self.book.write_text("".join(f"{number} {WORDS * 2}\n" for number in range(2000)))
         self.running: asyncio.Task[None] | None = None
 
-    async def start(self, model: Reader) -> None:
+    def start(self, model: ModelPort) -> None:
         self.running = asyncio.create_task(self._run(model))
 
     async def stop(self) -> None:
@@ -97,22 +105,16 @@ class House:
             self.running.cancel()
             await asyncio.wait({self.running})
 
-    async def _run(self, model: Reader) -> None:
-        client, secrets = Client(self.plane.url, TOKEN), Secrets()
-        config = self.plane.config
+    async def _run(self, model: ModelPort) -> None:
+        client, secrets, config = Client(self.plane.url, TOKEN), Secrets(), self.plane.config
         log = Log(client, secrets)
         await log.catch_up()
-
-        async def say(turn: int, id: str, text: str) -> None:
-            raise AssertionError("nobody speaks")
-
         tokens = GitHubTokens(client.github_token, secrets.add)
-        bench = Workbench(config, self.folder, "http://x/sessions/s1", secrets, tokens, say).prepared()
         drafts, reports = Drafts(client.draft, secrets), Reports(client, log, config)
         try:
-            async with asyncio.TaskGroup() as together:
+            async with workbench(self.folder, config, tokens, secrets) as bench, asyncio.TaskGroup() as together:
                 together.create_task(log.follow())
-                agent = Agent(config, log, model, drafts, reports, Toolset(OWN), bench, self.folder)
+                agent = Agent(config, log, model, drafts, reports, Toolset([page]), bench, self.folder)
                 together.create_task(agent.run())
         finally:
             await client.close()
@@ -132,9 +134,9 @@ def notices(items: list[Item], code: str) -> list[Item]:
 
 async def test_a_thousand_steps_with_a_small_window(house: House, plane: ControlPlane) -> None:
     """40 KB each: no call is refused, the turn ends, the last step costs what the tenth did, all usage is counted."""
-    model = Reader(house.book, 1000)
+    model = Reader(1000)
     turn = await plane.say(TASK)
-    await house.start(model)
+    house.start(model)
     async with asyncio.timeout(300):
         while not plane.finals():
             await asyncio.sleep(0.1)
@@ -143,7 +145,7 @@ async def test_a_thousand_steps_with_a_small_window(house: House, plane: Control
     assert plane.finals() == ["It ends well."]
     assert model.refused == 0
     assert model.summaries == len(notices(plane.items, SUMMARY)) > 2
-    outputs = [item for item in plane.items if item.kind is ItemKind.TOOL_OUTPUT]
+    outputs = plane.of(ItemKind.TOOL_OUTPUT)
     assert len(outputs) == 1000
     assert min(len(item.text) for item in outputs) > 30_000
     assert report.usage[0].tokens == model.paid
@@ -151,16 +153,16 @@ async def test_a_thousand_steps_with_a_small_window(house: House, plane: Control
     print(f"{early / 10 * 1000:.1f} ms a step at step 10, {late / 10 * 1000:.1f} ms at step 1,000")
     first = notices(plane.items, ELIDED)[0].raw
     assert first
-    kept = Path(first["kept_in"]) / f"{first['elided'][0]}.txt"
+    kept = Path(first["kept_in"]) / f"item-{first['elided'][0]}.txt"
     assert kept.read_text() == plane.items[first["elided"][0] - 1].text
 
 
 async def test_the_prefix_changes_only_where_room_is_made_and_a_restart_builds_the_same(
     house: House, plane: ControlPlane
 ) -> None:
-    model = Reader(house.book, 60, lines=40)
+    model = Reader(60, characters=4000)
     turn = await plane.say(TASK)
-    await house.start(model)
+    house.start(model)
     await plane.answered(turn)
     log, changed = History(), 0
     before: list[str] = []
@@ -184,9 +186,9 @@ def history_of(items: list[Item]) -> list[dict[str, Any]]:
 
 async def test_a_server_that_counts_otherwise_is_believed(house: House, plane: ControlPlane) -> None:
     """It takes a fifth of what was thought, and says so only by refusing."""
-    model = Reader(house.book, 5, window=WINDOW // 2)
+    model = Reader(5, window=WINDOW // 2)
     turn = await plane.say(TASK)
-    await house.start(model)
+    house.start(model)
     report = await plane.answered(turn)
     assert report.kind is ReportKind.COMPLETED
     assert 0 < model.refused < 5
@@ -194,21 +196,21 @@ async def test_a_server_that_counts_otherwise_is_believed(house: House, plane: C
 
 
 async def test_a_message_longer_than_the_window_is_cut_and_kept_in_a_file(house: House, plane: ControlPlane) -> None:
-    model = Reader(house.book, 1)
+    model = Reader(1)
     await plane.say(TASK)
     long = await plane.say(WORDS * 4000)
-    await house.start(model)
+    house.start(model)
     report = await plane.answered(1)
     assert report.kind is ReportKind.COMPLETED
     said = [str(item["content"]) for item in model.inputs[-1] if item.get("role") == "user"]
-    assert f"put away to save room; all of it is in {house.folder}/context/{long}.txt" in said[-1]
-    assert (house.folder / "context" / f"{long}.txt").read_text() == WORDS * 4000
+    assert f"put away to save room; all of it is in {house.folder}/outputs/item-{long}.txt" in said[-1]
+    assert (house.folder / "outputs" / f"item-{long}.txt").read_text() == WORDS * 4000
 
 
 async def test_what_cannot_be_shortened_ends_the_turn_with_advice(house: House, plane: ControlPlane) -> None:
     plane.config = configuration(context_window=500)
     turn = await plane.say(TASK)
-    await house.start(Reader(house.book, 1))
+    house.start(Reader(1))
     report = await plane.answered(turn)
     assert report.kind is ReportKind.FAILED
     assert "Choose a model that reads more" in report.detail

@@ -33,7 +33,7 @@ class FindFiles(Model):
     path: str | None = Field(default=None, description=WHERE)
 
 
-@tool(Search, repeatable=True)
+@tool(Search, repeatable=True, reads=True)
 async def search(arguments: Search, bench: Workbench) -> str:
     """Search files for a regular expression. What git ignores is left out, binary files too."""
     request = arguments.model_dump(exclude={"path", "context_lines"})
@@ -49,7 +49,7 @@ async def search(arguments: Search, bench: Workbench) -> str:
     return text.cut("\n\n".join(blocks), "narrow the search") + f"\n\n[{count}]"
 
 
-@tool(FindFiles, repeatable=True)
+@tool(FindFiles, repeatable=True, reads=True)
 async def find_files(arguments: FindFiles, bench: Workbench) -> str:
     """Find files by their name or path. What git ignores is left out."""
     root = str(bench.path(arguments.path or "."))
