@@ -153,8 +153,8 @@ async def test_a_thousand_steps_with_a_small_window(house: House, plane: Control
     print(f"{early / 10 * 1000:.1f} ms a step at step 10, {late / 10 * 1000:.1f} ms at step 1,000")
     first = notices(plane.items, ELIDED)[0].raw
     assert first
-    kept = Path(first["kept_in"]) / f"item-{first['elided'][0]}.txt"
-    assert kept.read_text() == plane.items[first["elided"][0] - 1].text
+    seq: int = first["elided"][0]
+    assert (Path(first["kept_in"]) / f"item-{seq}.txt").read_text() == plane.items[seq - 1].text
 
 
 async def test_the_prefix_changes_only_where_room_is_made_and_a_restart_builds_the_same(
