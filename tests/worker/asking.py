@@ -46,5 +46,7 @@ def prompt(*input: dict[str, Any] | str, **fields: Any) -> Prompt:
 @asynccontextmanager
 async def asking(url: str, api: Api, files: Any = no_files, key: str = "key") -> AsyncGenerator[ModelServer]:
     server = ModelServer(ModelEndpoint(base_url=url, api_key=key, api=api), "s1", files)
-    yield server
-    await server.close()
+    try:
+        yield server
+    finally:
+        await server.close()

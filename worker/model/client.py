@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nightshift.errors import Permanent
 from nightshift.models import IDENTITY_SCOPE, ModelEndpoint
 from worker.model.port import ModelFault
 
@@ -15,14 +14,14 @@ CONNECT, SILENCE = 15.0, 600.0
 """Seconds. A model that thinks hard may be silent for minutes, and a server that does not stream is until the end."""
 
 
-def connect(endpoint: ModelEndpoint) -> openai.AsyncOpenAI:
+def connect(endpoint: ModelEndpoint, identity: Identity) -> openai.AsyncOpenAI:
     """Takes half a second the first time (the library's types). Raises ModelFault when there is no key."""
     import openai
 
     try:
         return openai.AsyncOpenAI(
             base_url=endpoint.base_url,
-            api_key=_Identity().token if endpoint.auth == "identity" else endpoint.api_key or None,
+            api_key=identity.token if endpoint.auth == "identity" else endpoint.api_key or None,
             max_retries=0,  # patience.py is the one place that tries again
             timeout=openai.Timeout(SILENCE, connect=CONNECT),
         )
@@ -31,7 +30,7 @@ def connect(endpoint: ModelEndpoint) -> openai.AsyncOpenAI:
         raise ModelFault("model_access", f"The model client cannot start: {fault}", advice) from fault
 
 
-class _Identity:
+class Identity:
     """Signs in as the machine: its managed identity in Azure, a signed-in developer elsewhere."""
 
     def __init__(self) -> None:
@@ -47,4 +46,9 @@ class _Identity:
             return (await self._credential.get_token(IDENTITY_SCOPE)).token
         except AzureError as fault:
             advice = "Give the machines' identity the role 'Cognitive Services OpenAI User' on the model account."
-            raise Permanent(f"This machine's identity gets no token for the model: {fault.message}", advice) from fault
+            reason = f"This machine's identity gets no token for the model: {fault.message}"
+            raise ModelFault("model_access", reason, advice) from fault
+
+    async def close(self) -> None:
+        if self._credential:
+            await self._credential.close()

@@ -33,6 +33,7 @@ class ModelServer:
         self._session_id = session_id
         self._images = images.Images(files)
         self._client: openai.AsyncOpenAI | None = None
+        self._identity = client.Identity()
         self._lacks: dict[str, set[str]] = {}
         """By model: what the server refused. It need not be told twice."""
         self._unreadable: set[str] = set()
@@ -40,7 +41,7 @@ class ModelServer:
 
     async def respond(self, prompt: Prompt, show: Show = unseen) -> Reply:
         # In a thread, and not before it is needed: neither the worker's start nor an interrupt waits for the import.
-        self._client = self._client or await asyncio.to_thread(client.connect, self._endpoint)
+        self._client = self._client or await asyncio.to_thread(client.connect, self._endpoint, self._identity)
         import openai
 
         patience, spent = Patience(), Tokens()
@@ -73,6 +74,7 @@ class ModelServer:
     async def close(self) -> None:
         if self._client:
             await self._client.close()
+        await self._identity.close()
 
     def _readable(self, prompt: Prompt) -> Prompt:
         kept = [item for item in prompt.input if item.get("encrypted_content") not in self._unreadable]
