@@ -1,12 +1,19 @@
-"""The API and its pages on a real SQLite store; nobody's orchestration answers, so the tests write its part."""
+"""The API and its pages on a real SQLite store; nobody's orchestration answers, so the tests write its part.
+
+All tests of this folder share one event loop, so that they can share one browser.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+import uvicorn
 from httpx import ASGITransport, AsyncClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,8 +24,19 @@ from nightshift.models import Item, ItemKind, NewItem, Session, SessionRequest
 from nightshift.services import Services, build
 from nightshift.settings import Settings
 
+HERE = Path(__file__).parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+fixture = pytest_asyncio.fixture(loop_scope="session")
+
 type NewSession = Callable[..., Awaitable[Session]]
 type Say = Callable[..., Awaitable[Item]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == HERE and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 class Silence:
@@ -35,7 +53,7 @@ class Silence:
         return {}
 
 
-@pytest.fixture
+@fixture
 async def services(tmp_path: Path) -> AsyncIterator[Services]:
     built = build(Settings(data_dir=tmp_path, signing_key="x" * 32, local=True))
     yield built
@@ -53,7 +71,7 @@ def app(services: Services) -> ASGIApp:
     return serve
 
 
-@pytest.fixture
+@fixture
 async def client(app: ASGIApp) -> AsyncIterator[AsyncClient]:
     """A browser on this computer, as far as headers go."""
     headers = {"Accept": "text/html"}
@@ -79,3 +97,62 @@ def say(services: Services) -> Say:
         return await services.log.append_item(session_id, NewItem(kind=kind, text=text, **fields))
 
     return append
+
+
+@fixture
+async def url(app: ASGIApp) -> AsyncIterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=1))
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.02)
+    yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    await serving
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Any]:
+    playwright = pytest.importorskip(
+        "playwright.async_api", reason="playwright is not installed: see requirements-dev.txt"
+    )
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on PATH: apt-get install chromium")
+    async with playwright.async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+def attend(page: Any) -> list[str]:
+    """What the page's console complains of from now on: errors, and breaches of the content security policy."""
+    complaints: list[str] = []
+
+    def hear(message: Any) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    def hear_error(error: Any) -> None:
+        complaints.append(str(error))
+
+    page.on("console", hear)
+    page.on("pageerror", hear_error)
+    return complaints
+
+
+async def until(page: Any, expression: str) -> None:
+    """Playwright's own wait_for_function needs eval, which the pages' policy forbids."""
+    async with asyncio.timeout(10):
+        while not await page.evaluate(expression):
+            await asyncio.sleep(0.03)
+
+
+@fixture
+async def page(browser: Any) -> AsyncIterator[Any]:
+    """A page whose console must stay silent. Complaints that a test expects are taken out of `page.complaints`."""
+    context = await browser.new_context()
+    page = await context.new_page()
+    page.set_default_timeout(10_000)
+    page.complaints = attend(page)
+    yield page
+    await context.close()
+    assert page.complaints == []

@@ -3,61 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
-import uvicorn
-from starlette.types import ASGIApp
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from nightshift.models import ItemKind
 from nightshift.services import Services
-from tests.web.conftest import NewSession, Say
-
-playwright = pytest.importorskip("playwright.async_api", reason="playwright is not installed: pip install playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on PATH: apt-get install chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-
-
-@pytest.fixture
-async def url(app: ASGIApp) -> AsyncIterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=1))
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.02)
-    yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await serving
-
-
-@pytest.fixture
-async def page() -> AsyncIterator[Any]:
-    """A page whose console must stay silent: an error or a breach of the content security policy fails the test."""
-    async with playwright.async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await browser.new_page()
-        page.set_default_timeout(10_000)
-        complaints: list[str] = []
-
-        def hear(message: Any) -> None:
-            if message.type == "error":
-                complaints.append(message.text)
-
-        def hear_error(error: Any) -> None:
-            complaints.append(str(error))
-
-        page.on("console", hear)
-        page.on("pageerror", hear_error)
-        page.complaints = complaints
-        yield page
-        with suppress(playwright.Error):
-            await browser.close()
-    assert complaints == []
+from tests.web.conftest import NewSession, Say, until
 
 
 async def posted(services: Services) -> list[str]:
@@ -109,7 +63,7 @@ async def test_a_message_whose_answer_is_lost_is_restored_and_posted_once(
     await page.get_by_text("cannot be reached").wait_for()
     assert await area.input_value() == "Only once"
     await page.get_by_role("button", name="Send").click()
-    await page.wait_for_function("document.getElementById('text').value === ''")
+    await until(page, "document.getElementById('text').value === ''")
     await page.locator(".bubble", has_text="Only once").wait_for()
     assert len(keys) == 2
     assert keys[0] == keys[1]

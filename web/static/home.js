@@ -3,12 +3,15 @@ import { composer } from './composer.js';
 import { refer, uploadTo } from './files.js';
 
 const form = document.getElementById('new');
+let begun = { body: null, session: null }; // a second try after a lost upload goes on with the same session
 
 const writing = composer(form, {
   key: 'new',
   take: refer, // there is no session yet to put it into
   async send(post, { text, ...body }, files) {
-    const session = await post('/api/sessions', { message: text, ...body });
+    const asked = JSON.stringify([text, body]);
+    if (begun.body !== asked) begun = { body: asked, session: await post('/api/sessions', { message: text, ...body }) };
+    const { session } = begun;
     await Promise.all(files.map((file) => uploadTo(session.id, file))); // the last one begins it
     location.assign(session.links.page);
   },
