@@ -20,6 +20,7 @@ import psutil
 from bench import measures
 from bench.hub import MEMORY, OURS, Rig
 from bench.messages import appends, bare
+from bench.pages import pages
 
 type Measure = Callable[[measures.Open, int], tuple[float, ...]]
 type Row = tuple[str, float, str, str]
@@ -91,6 +92,7 @@ def main() -> None:
               f" durabletask {version('durabletask')}, grpcio {version('grpcio')}")  # fmt: skip
         hub(folder, "--full" in sys.argv[1:])
         log(folder, floor)
+        pages(folder)
 
 
 if __name__ == "__main__":

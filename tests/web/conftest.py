@@ -147,8 +147,9 @@ async def until(page: Any, expression: str) -> None:
 
 
 @fixture
-async def page(browser: Any) -> AsyncIterator[Any]:
-    """A page whose console must stay silent. Complaints that a test expects are taken out of `page.complaints`."""
+async def page(browser: Any, url: str) -> AsyncIterator[Any]:
+    """A page, closed before its server. Its console must stay silent; complaints that a test expects are taken out of
+    `page.complaints`."""
     context = await browser.new_context()
     page = await context.new_page()
     page.set_default_timeout(10_000)

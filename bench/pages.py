@@ -1,0 +1,113 @@
+"""What the pages cost: server time and bytes of a long chat, of the list and its filters, and the scripts' size."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+import time
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from httpx import ASGITransport, AsyncClient
+
+from api.app import create_api
+from api.pages.assets import assets
+from nightshift.log import entry_id, utc_now
+from nightshift.models import Item, ItemKind, Phase, Session, SessionRequest, Stream
+from nightshift.services import Services, build
+from nightshift.settings import Settings
+
+ITEMS, SESSIONS, TIMES = 2_000, 10_000, 9
+ANSWER = """Found it: `m` is tried before `ms`.
+
+```python
+def parse(text): ...
+```
+
+| unit | s |
+|---|---|
+| ms | 0.001 |
+"""
+
+
+async def figures(folder: Path) -> list[tuple[str, float, str, str]]:
+    """(name, value, unit, target)"""
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    services = build(Settings(data_dir=folder / "pages", signing_key="x" * 32, local=True))
+    try:
+        await _fill(services)
+        transport = ASGITransport(create_api(lambda: services))
+        async with AsyncClient(transport=transport, base_url="http://localhost") as client:
+            rows: list[tuple[str, float, str, str]] = []
+            for name, path, target in (
+                (f"a chat of {ITEMS:,} items", "/sessions/s-0", "< 300"),
+                ("  200 older ones", "/sessions/s-0/fragment?before=1000", ""),
+                ("  what is new", f"/sessions/s-0/fragment?after={ITEMS - 1}", ""),
+                (f"list of {SESSIONS:,} sessions", "/sessions", "< 300"),
+                ("  in one phase", "/sessions?phase=failed", ""),
+                ("  text that a few have", "/sessions?q=task+77", ""),
+                ("  text that none has", "/sessions?q=nowhere", ""),
+            ):
+                seconds, size = await _measure(client, path)
+                rows.append((name, 1000 * seconds, "ms", target))
+                if target:
+                    rows.append(("  transferred", size / 1000, "kB", "< 200"))
+            scripts = [asset.content for name, asset in assets().items() if name.endswith(".js")]
+            rows.append(("all scripts", sum(map(len, scripts)) / 1000, "kB", "< 40"))
+            rows.append(("  transferred", sum(len(gzip.compress(each, 5)) for each in scripts) / 1000, "kB", ""))
+            return rows
+    finally:
+        await services.store.close()
+
+
+async def _measure(client: AsyncClient, path: str) -> tuple[float, int]:
+    """(median seconds, bytes on the wire)"""
+    times: list[float] = []
+    size = 0
+    for _ in range(TIMES):
+        begun = time.perf_counter()
+        answer = await client.get(path, headers={"Accept-Encoding": "gzip"})
+        times.append(time.perf_counter() - begun)
+        answer.raise_for_status()
+        size = int(answer.headers["Content-Length"])
+    return median(times), size
+
+
+async def _fill(services: Services) -> None:
+    log, now = services.log, utc_now()
+    for number in range(SESSIONS):
+        request = SessionRequest(message=f"Do task {number} of many", repository=f"acme/repository-{number % 40}")
+        time = now - timedelta(minutes=number)
+        phase = Phase.FAILED if number % 50 == 7 else Phase.STOPPED
+        session = Session(
+            id=f"s-{number}", owner="local", request=request, phase=phase, created_at=time, updated_at=time
+        )
+        await log.create_session(session)
+    await _talk(services)
+
+
+async def _talk(services: Services) -> None:
+    """As agents talk: most of it are calls with their outputs."""
+    turns: list[tuple[ItemKind, dict[str, Any]]] = [
+        (ItemKind.REASONING, {"text": "The pattern **first**."}),
+        (ItemKind.TOOL_CALL, {"name": "shell", "arguments": json.dumps({"command": "make test"})}),
+        (ItemKind.TOOL_OUTPUT, {"text": "\x1b[32m.\x1b[0m" * 400}),
+        (ItemKind.ASSISTANT_MESSAGE, {"text": ANSWER}),
+    ]
+    for seq in range(1, ITEMS + 1):
+        kind, fields = turns[seq % len(turns)]
+        call = f"call-{seq // len(turns)}" if kind in (ItemKind.TOOL_CALL, ItemKind.TOOL_OUTPUT) else None
+        item = Item(seq=seq, kind=kind, call_id=call, created_at=utc_now(), **fields)
+        body = item.model_dump(mode="json", exclude_defaults=True) | {"key": f"item:{item.id}"}
+        body["entry_kind"] = body.pop("kind")
+        await services.store.create("s-0", entry_id(Stream.ITEM, seq), body)
+
+
+def pages(folder: Path) -> None:
+    print(f"\n{'':42}{'pages':>11}{'':4}target")
+    for name, value, unit, target in asyncio.run(figures(folder)):
+        print(f"{name:<42}{value:11.1f} {unit:<3} {target}".rstrip(), flush=True)
