@@ -17,7 +17,7 @@ $(READY): requirements.txt requirements-dev.txt scripts/python
 	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt && $(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-demo: $(READY)  ## the main job, start to end, with a scripted model and a local forge: no account, no key
+demo: $(READY)  ## the main job, start to end, with a scripted model and a local forge: no account, no key (AZURE=emulated: all of it as in Azure)
 	@$(PY) -m cli demo
 
 up: $(READY)  ## serve the pages and the API on http://127.0.0.1:7071 (your model and GitHub by environment, see README)

@@ -2,7 +2,8 @@
 
 A local forge holds a sample repository with a bug, a scripted model plays the agent's part, and everything
 else is Nightshift itself. With OPENAI_API_KEY or OPENAI_BASE_URL set, that model is used instead of the scripted one;
-with GITHUB_TOKEN set (and NIGHTSHIFT_DEMO_REPO=owner/name, NIGHTSHIFT_DEMO_ISSUE=number), that forge.
+with GITHUB_TOKEN set (and NIGHTSHIFT_DEMO_REPO=owner/name, NIGHTSHIFT_DEMO_ISSUE=number), that forge. With
+AZURE=emulated everything else runs as it does in Azure (demo/emulated.py), and GitHub knows the agent as an App.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,8 +60,9 @@ async def main(console: Console) -> None:
     with tempfile.TemporaryDirectory(prefix="nightshift-demo-") as folder:
         async with AsyncExitStack() as stack:
             root = Path(folder)
-            job = await _forge(stack, root / "forge", console)
+            job = await _forge(stack, root / "forge", console, as_app=_emulated())
             await _model(stack, console)
+            check_azure = await _azure(stack, root / "azure", console)
             os.environ.update({name: os.environ.get(name, value) for name, value in QUICK.items()})
             port = _free_port()
             os.environ.setdefault("NIGHTSHIFT_URL", f"http://127.0.0.1:{port}")
@@ -67,6 +71,34 @@ async def main(console: Console) -> None:
             client = await stack.enter_async_context(Client())
             console.rule(f"Nightshift on {client.url}")
             await _play(client, job, console)
+            check_azure()
+
+
+def _emulated() -> bool:
+    where = os.environ.get("AZURE", "")
+    _require(where in ("", "emulated"), f"AZURE is '{where}': say AZURE=emulated, or nothing for this machine alone")
+    return bool(where)
+
+
+async def _azure(stack: AsyncExitStack, root: Path, console: Console) -> Callable[[], None]:
+    """What there is to check at the end."""
+    if not _emulated():
+        return lambda: None
+    from demo.emulated import azure  # not before: on this machine alone nobody should wait for Azure's libraries
+
+    arm = await stack.enter_async_context(azure(root, console))
+
+    def check() -> None:
+        """Of the resource manager nothing was asked but what Microsoft's own models of its API allow."""
+        _require(not arm.problems, "what the resource manager does not know:\n" + "\n".join(arm.problems))
+        asked = Counter(exchange.operation for exchange in arm.journal)
+        once, again = asked["VirtualMachines_CreateOrUpdate"] == 1, asked["VirtualMachines_Start"] >= 1
+        _require(once and again, f"one machine was to be made, and started again: {asked}")
+        console.print(
+            f"  {'azure':<15} {len(arm.journal)} requests to the resource manager, all valid", highlight=False
+        )
+
+    return check
 
 
 async def _play(client: Client, job: Job, console: Console) -> None:
@@ -112,7 +144,7 @@ def _summary(session: dict[str, Any], started: dict[str, Any], console: Console)
         console.print(f"  {name:<15} {value}", highlight=False, soft_wrap=True)
 
 
-async def _forge(stack: AsyncExitStack, root: Path, console: Console) -> Job:
+async def _forge(stack: AsyncExitStack, root: Path, console: Console, *, as_app: bool) -> Job:
     if os.environ.get("GITHUB_TOKEN"):
         repository, issue = os.environ.get("NIGHTSHIFT_DEMO_REPO"), os.environ.get("NIGHTSHIFT_DEMO_ISSUE")
         if not repository or not issue:
@@ -124,7 +156,12 @@ async def _forge(stack: AsyncExitStack, root: Path, console: Console) -> Job:
     await forge.start()
     stack.push_async_callback(forge.stop)
     await plant(forge)
-    os.environ["GITHUB_TOKEN"] = forge.add_token("nightshift-agent")
+    if as_app:
+        app, key = forge.add_app()
+        forge.install(app, [f"{OWNER}/{NAME}"])
+        os.environ |= {"GITHUB_APP_ID": app, "GITHUB_APP_PRIVATE_KEY": key}
+    else:
+        os.environ["GITHUB_TOKEN"] = forge.add_token("nightshift-agent")
     os.environ["GITHUB_API_URL"] = forge.api_url
     console.print(f"local forge     {forge.url}", highlight=False)
     return Job(f"{OWNER}/{NAME}", 1, forge)
@@ -182,5 +219,5 @@ if __name__ == "__main__":
     try:
         asyncio.run(main(output))
     except (DemoFailed, ApiError, StartError, Permanent, TimeoutError) as error:
-        output.print(f"[red]The demo failed:[/] {error or 'it took too long'}")
+        output.print(f"[red]The demo failed:[/] {error or 'it took too long'} {getattr(error, 'advice', '')}")
         sys.exit(1)

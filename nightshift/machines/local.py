@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,8 +43,10 @@ def machine_name(session_id: str) -> str:
 class LocalMachines:
     """`Machines` as process trees. Every call may be repeated, by any number of hosts."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, environment: Mapping[str, str] | None = None) -> None:
+        """`environment` is added to that of workers: a machine's own, such as where its identity is asked for."""
         self._root = root
+        self._environment = environment or {}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         """Kept only to be reaped; what runs is always asked of the system."""
 
@@ -93,6 +95,7 @@ class LocalMachines:
     def _spawn(self, name: str, home: Path, spec: MachineSpec) -> None:
         environment = {key: os.environ[key] for key in _KEPT if key in os.environ}
         environment |= {MARK: name, "HOME": str(home), "PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1"}
+        environment |= self._environment
         with (self._root / name / "worker.log").open("ab") as log:
             worker = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-m", "worker", "--machine", name],
