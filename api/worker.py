@@ -18,11 +18,9 @@ from nightshift import telemetry
 from nightshift.blobs import demand
 from nightshift.errors import Forbidden, StaleGeneration, Unprocessable
 from nightshift.models import (
-    Control,
     Draft,
     GitHubToken,
     Grant,
-    Item,
     ItemKind,
     ItemsPage,
     Model,
@@ -95,11 +93,20 @@ async def list_worker_items(
     worker: Worker, services: ServicesDep, after: After = 0, control_after: After = 0, wait: Wait = 0
 ) -> ItemsPage:
     log, session_id = services.log, worker.session_id
+    seen = after
 
-    async def look() -> tuple[list[Item], list[Control]]:
-        return await log.items(session_id, after, _PAGE), await log.controls(session_id, control_after, _PAGE)
+    async def look() -> bool:
+        """A worker knows what it wrote itself, and need not be woken by it."""
+        nonlocal seen
+        new = await log.items(session_id, seen, _PAGE)
+        seen = new[-1].seq if new else seen
+        others = any(item.generation != worker.generation for item in new)
+        return others or bool(await log.controls(session_id, control_after, 1))
 
-    items, controls = await poll(look, any, wait)
+    if wait:
+        await poll(look, bool, wait)
+    items = await log.items(session_id, after, _PAGE)
+    controls = await log.controls(session_id, control_after, _PAGE)
     return ItemsPage(items=items, controls=controls, last_seq=await log.last_seq(session_id, Stream.ITEM))
 
 

@@ -98,7 +98,7 @@ class Agent:
         try:
             await self._interruptible(self._tools.renew(), turn)
             while not await self._step(turn):
-                await self._reports.progress()
+                await self._reports.step_done()
         except Ended as end:
             await self._close(turn, end)
         except BudgetExhausted as refusal:

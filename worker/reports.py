@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from nightshift.errors import Retryable
 from nightshift.models import Grant, NewReport, ReportKind, Reservation, WorkerConfig
@@ -17,11 +18,16 @@ LONGEST_ANSWER = 32_000
 """Tokens that are reserved for an answer, if the budget pays for so many."""
 
 
+PAUSE = 2.0
+"""Seconds between two reports of progress, at least."""
+
+
 class Reports:
     def __init__(self, plane: ControlPlane, log: Log, config: WorkerConfig) -> None:
         self._plane = plane
         self._log = log
         self._config = config
+        self._told = 0.0
         self._order = asyncio.Lock()  # a heartbeat with older usage must not overtake the end of its turn
 
     async def started(self) -> None:
@@ -30,9 +36,15 @@ class Reports:
     async def closed(self, closing: Closing) -> None:
         await self._deliver(closing.kind, closing.turn, closing.through_seq, closing.detail)
 
+    async def step_done(self) -> None:
+        """`progress`, but not after every quick step: the model should not wait for what only people look at."""
+        if time.monotonic() - self._told > PAUSE:
+            await self.progress()
+
     async def progress(self) -> None:
         """Says that the worker lives and what the turn has used. A lost one is made up for by the next."""
         async with self._order:
+            self._told = time.monotonic()
             history = self._log.history
             report = self._report(ReportKind.PROGRESS, history.open_turn, history.answered)
             try:

@@ -48,12 +48,14 @@ _FIND = {  # word for word as in the indexes
 
 
 class SqliteStore:
-    """`Store` on SQLite. One connection on one thread: calls queue up, so the file sees a single writer."""
+    """`Store` on SQLite. Writes are made by one thread, which may wait for the disk. Reads are made at once, by the
+    caller: they find what was committed, wait for no writer, and take less than the way to a thread and back."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._db = self._thread.submit(self._open, path).result()
+        self._reader = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
 
     @staticmethod
     def _open(path: Path) -> sqlite3.Connection:
@@ -142,12 +144,12 @@ class SqliteStore:
 
     async def _select(self, condition: str, parameters: tuple[object, ...]) -> list[Document]:
         # `condition` is always a literal of this module; values only ever travel as parameters.
-        rows = await self._run(
-            lambda db: db.execute(f"SELECT pk, id, body, etag FROM documents WHERE {condition}", parameters).fetchall()  # noqa: S608
-        )
+        select = f"SELECT pk, id, body, etag FROM documents WHERE {condition}"  # noqa: S608
+        rows = self._reader.execute(select, parameters).fetchall()
         return [Document(pk, id, json.loads(body), etag) for pk, id, body, etag in rows]
 
     async def close(self) -> None:
+        self._reader.close()
         await self._run(lambda db: db.close())
         self._thread.shutdown()
 
