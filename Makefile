@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench record sweep clean
+.PHONY: help demo up test check format bench eval record sweep clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 18
@@ -34,6 +34,9 @@ format: $(READY)  ## format and mend what can be mended
 
 bench: $(READY)  ## figures, each as a ratio in one run, in two minutes (BENCH=--full: larger and thrice, in twenty)
 	@$(PY) -m bench $(BENCH)
+
+eval: $(READY)  ## small bugs solved by your model (OPENAI_API_KEY ...), or by the scripted one (EVAL="spans table": some)
+	@$(PY) -m eval $(EVAL)
 
 sweep: $(READY)  ## kill host, worker or both after every point of a session's life; hours (SWEEP="--sample 50": some)
 	@$(PY) -m tests.sweep $(SWEEP)

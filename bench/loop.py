@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 RIVALS = Path(sys.prefix) / "rivals"
 MINI = ("mini-swe-agent==2.4.6", "mcp==2.3.0")
 """Its litellm asks for `mcp` as soon as there are tools, and does not say so."""
-OPENHANDS = ("openhands-sdk==1.55.1", "openhands-tools==1.55.1")
+OPENHANDS = ("openhands-sdk==1.49.1", "openhands-tools==1.49.1")
 PATIENCE = 300.0
 """Seconds until an agent that does not come to its end is given up."""
 
@@ -121,7 +121,7 @@ def mini(folder: Path, steps: int, *, keep: bool = True) -> Figures:
 
 
 def openhands(folder: Path, steps: int) -> Figures:
-    script = ROOT / "bench" / "rivals" / "openhands.py"
+    script = ROOT / "bench" / "rivals" / "hands.py"
     with Answers(steps) as answers:
         return _rival(installed("openhands", OPENHANDS), [str(script), answers.url, str(folder)], folder, answers)
 
