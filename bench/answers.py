@@ -14,8 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any, Self
 
-COMMAND = "seq 1 150"
-"""Of each step: half a kilobyte of output, in no time."""
 SHELLS = ("shell", "bash", "terminal")
 """What agents call the tool."""
 
@@ -81,17 +79,16 @@ class Answers:
             names = [tool.get("name") or tool["function"]["name"] for tool in tools]
             self._tool = next(name for name in SHELLS if name in names)
         number = len(self.asked)
-        command: str | None = COMMAND
+        # Half a kilobyte in no time, never the same: agents look whether they are stuck.
+        command: str | None = f"seq {number} {number + 150}"
         if number == 3:
             self.at_third()
         if number > self.steps:
             command = self._last_command
             self.before_end()
-        return (
-            _response(number, self._tool, command)
-            if path.endswith("/responses")
-            else _chat(number, self._tool, command)
-        )
+        if path.endswith("/responses"):
+            return _response(number, self._tool, command, stream=b'"stream":true' in body.replace(b" ", b""))
+        return _chat(number, self._tool, command)
 
 
 def cached(asked: list[Asked]) -> float:
@@ -117,15 +114,19 @@ def _common(a: str, b: str) -> int:
     return low
 
 
-def _response(number: int, tool: str, command: str | None) -> tuple[str, bytes]:
+def _response(number: int, tool: str, command: str | None, *, stream: bool) -> tuple[str, bytes]:
     item: dict[str, Any] = {"type": "message", "role": "assistant", "id": f"msg_{number}", "status": "completed"}
     item["content"] = [{"type": "output_text", "text": "Done.", "annotations": []}]
     if command:
         item = {"type": "function_call", "id": f"fc_{number}", "call_id": f"call_{number}", "name": tool}
         item |= {"arguments": _arguments(command), "status": "completed"}
-    usage = {"input_tokens": 1000, "output_tokens": 10, "total_tokens": 1010}
-    response = {"id": f"resp_{number}", "object": "response", "status": "completed", "model": "gpt-5.2"}
-    response |= {"output": [item], "usage": usage}
+    usage: dict[str, Any] = {"input_tokens": 1000, "output_tokens": 10, "total_tokens": 1010}
+    usage |= {"input_tokens_details": {"cached_tokens": 900}, "output_tokens_details": {"reasoning_tokens": 0}}
+    response: dict[str, Any] = {"id": f"resp_{number}", "object": "response", "status": "completed", "model": "gpt-5.2"}
+    response |= {"created_at": 1, "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+    response |= {"error": None, "incomplete_details": None, "output": [item], "usage": usage}
+    if not stream:
+        return "application/json", json.dumps(response).encode()
     events: list[dict[str, Any]] = [
         {"type": "response.output_item.done", "output_index": 0, "item": item},
         {"type": "response.completed", "response": response},

@@ -49,11 +49,11 @@ def reach(server: McpServer, secrets: Mapping[str, str], bench: Workbench) -> Re
     if server.url:
         return _elsewhere(server.url, filled(server.headers), server.timeout)
     own = {name: value for name, value in bench.environment.items() if INHERITED.match(name) or name == TOOLS_MARK}
+    command, *args = bench.sandbox.wrap([server.command or "", *server.args], bench.workspace / (server.cwd or "."))
     parameters = StdioServerParameters(
-        command=server.command or "",
-        args=server.args,
+        command=command,
+        args=args,
         env={**own, **filled(server.env)},
-        cwd=bench.workspace / (server.cwd or "."),
         encoding_error_handler="replace",
     )
     return _program(parameters)

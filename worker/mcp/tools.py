@@ -59,7 +59,7 @@ class McpTool:
             given = json.loads(arguments or "{}")
             if not isinstance(given, dict):
                 raise ValueError("an object is wanted")
-            return output(await self.server.call(self.listed.name, given), bench)  # pyright: ignore[reportUnknownArgumentType]
+            return await output(await self.server.call(self.listed.name, given), bench)  # pyright: ignore[reportUnknownArgumentType]
         except NightshiftError as fault:
             return Output(str(fault), is_error=True)
         except (ValidationError, RuntimeError) as fault:  # its result is not what the protocol, or its own schema, says

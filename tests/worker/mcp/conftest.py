@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -15,10 +16,12 @@ import pytest_asyncio
 
 from nightshift.mcp import parse
 from nightshift.models import GitHubToken, NewItem
-from tests.worker.conftest import configuration, workbench
+from tests.worker.conftest import NO_SANDBOX, configuration, sandboxed, until, workbench
+from worker import process
 from worker.credentials import Tokens
 from worker.masking import Secrets
 from worker.mcp import Servers
+from worker.sandbox import Sandbox
 from worker.tools import Output, Toolset, Workbench
 
 ODD = Path(__file__).parent / "odd.py"
@@ -26,9 +29,10 @@ KEY = {"NIGHTSHIFT_MCP_SECRET_KEY": "the-key-of-the-server"}
 
 
 def odd(folder: Path, *how: str, **entry: Any) -> dict[str, Any]:
-    """The entry of a server that does what it should not."""
+    """The entry of a server that does what it should not. A sandbox shows it nothing but its machine's folder."""
+    shutil.copy(ODD, folder)
     env = {"KEY": "${NIGHTSHIFT_MCP_SECRET_KEY}"}
-    return {"command": sys.executable, "args": ["-S", str(ODD), str(folder), *how], "env": env, **entry}
+    return {"command": sys.executable, "args": ["-S", str(folder / ODD.name), str(folder), *how], "env": env, **entry}
 
 
 class Rig:
@@ -44,7 +48,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(folder: Path, servers: dict[str, Any]) -> AsyncGenerator[Rig]:
+async def running(folder: Path, servers: dict[str, Any], sandbox: Sandbox = NO_SANDBOX) -> AsyncGenerator[Rig]:
     """The servers of this configuration, before the first turn."""
 
     async def fetch(repository: str) -> GitHubToken:
@@ -56,7 +60,7 @@ async def running(folder: Path, servers: dict[str, Any]) -> AsyncGenerator[Rig]:
     notices: list[NewItem] = []
     config = configuration(mcp=parse(json.dumps({"mcpServers": servers}), KEY))
     secrets = Secrets(*KEY.values())
-    async with workbench(folder, config, Tokens(fetch, secrets.add), secrets) as bench:
+    async with workbench(folder, config, Tokens(fetch, secrets.add), secrets, sandbox) as bench:
         others = Servers(config, bench, append)
         run = asyncio.create_task(others.run())
         try:
@@ -64,12 +68,14 @@ async def running(folder: Path, servers: dict[str, Any]) -> AsyncGenerator[Rig]:
         finally:
             run.cancel()
             await asyncio.wait([run])
+            await until(lambda: not process.marked(process.TOOLS_MARK, str(folder)))  # a sandbox ends a moment later
 
 
-@pytest_asyncio.fixture
-async def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Rig]:
+@pytest_asyncio.fixture(params=["free", "sandboxed"])
+async def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Rig]:
     """One odd server, up."""
     monkeypatch.setenv("SOME_TOKEN", "not for servers")
-    async with running(tmp_path, {"odd": odd(tmp_path)}) as rig:
+    sandbox = sandboxed(tmp_path) if request.param == "sandboxed" else NO_SANDBOX
+    async with running(tmp_path, {"odd": odd(tmp_path)}, sandbox) as rig:
         await rig.toolset.renew()
         yield rig

@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.worker.conftest import until
 from tests.worker.mcp.conftest import KEY, Rig, odd, running
+from worker import process
 from worker.mcp import server as one
 from worker.mcp import servers as all
 from worker.mcp.tools import joined
@@ -102,7 +104,9 @@ async def test_a_server_that_dies_is_started_again(rig: Rig, tmp_path: Path) -> 
 
 async def test_a_server_that_died_between_turns_is_back_for_the_next(rig: Rig, tmp_path: Path) -> None:
     before = rig.toolset.schemas
-    os.kill(int((tmp_path / "starts").read_text()), signal.SIGKILL)
+    for pid in process.marked(process.TOOLS_MARK, str(tmp_path)):
+        with suppress(ProcessLookupError):  # a sandbox takes its processes with it
+            os.kill(pid, signal.SIGKILL)
     await rig.toolset.renew()
     assert rig.toolset.schemas == before
     assert (await rig.use("odd__echo", text="again")).text == "again"

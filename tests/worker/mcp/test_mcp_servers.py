@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from tests.worker.conftest import until
+from tests.worker.conftest import UPLOADED, until
 from tests.worker.mcp import installed
 from tests.worker.mcp.conftest import Rig, running
 from worker.tools import text
@@ -36,10 +36,10 @@ async def until_there(rig: Rig, name: str) -> None:
 async def test_everything_a_result_may_hold(everything: Rig) -> None:
     use = everything.use
     assert (await use("all__echo", message="hello")).text == "Echo: hello"
-    image = (await use("all__get-tiny-image")).text
-    path = everything.bench.output_file().parent / "c2.1.png"
-    assert f"[image/png, {path.stat().st_size} bytes, in {path}]" in image
-    assert path.read_bytes().startswith(b"\x89PNG")
+    image = await use("all__get-tiny-image")
+    assert "[c2.1.png]" in image.text
+    assert [(file.filename, file.content_type) for file in image.files] == [("c2.1.png", "image/png")]
+    assert UPLOADED[image.files[0].name].startswith(b"\x89PNG")
     assert '"temperature":33' in (await use("all__get-structured-content", location="New York")).text
     assert "[resource demo://resource" in (await use("all__get-resource-links", count=2)).text
     embedded = (await use("all__get-resource-reference", resourceType="Text", resourceId=1)).text
