@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from api.auth import own_session
 from api.dependencies import After
 from api.pages import items, timeline
+from api.pages.forge import forge
 from api.pages.frame import Frame, FrameDep
 from api.pages.route import HEADERS, PageRoute
 from api.views import SessionView, view
@@ -41,6 +42,7 @@ async def show_session(session_id: str, frame: FrameDep) -> Response:
         seen=places.get(session_id, 0),
         actions=ACTIONS,
         models=sorted(frame.services.prices.models),
+        pulls=await forge(frame.services.settings).pulls(session.pull_requests),
     )
 
 
@@ -49,13 +51,14 @@ async def show_fragment(session_id: str, frame: FrameDep, after: After = 0, befo
     """What is new since `after`, or what came before `before`; and the panel as it is now."""
     session, log = await _session(frame, session_id), frame.services.log
     part = await (items.after(log, session_id, after) if before is None else items.before(log, session_id, before))
+    pulls = await forge(frame.services.settings).pulls(session.pull_requests)
     answer: dict[str, Any] = {
         "html": frame.part("_items.html", rows=part.rows, session=session, seen=None),
         "first_seq": part.first_seq,
         "last_seq": part.last_seq,
         "more": part.more,
         "head_html": frame.part("_head.html", session=session),
-        "panel_html": frame.part("_panel.html", session=session),
+        "panel_html": frame.part("_panel.html", session=session, pulls=pulls),
         "title": session.title,
         "phase": session.phase,
     }

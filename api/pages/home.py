@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from api.pages.forge import forge
 from api.pages.frame import FrameDep
 from api.pages.route import PageRoute
 from nightshift.people import preferences
@@ -17,13 +18,18 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 @router.get("/")
 async def show_home(frame: FrameDep) -> Response:
     services = frame.services
-    kept, rail = await asyncio.gather(preferences(services.store, frame.principal.subject), frame.rail())
+    kept, rail, repositories = await asyncio.gather(
+        preferences(services.store, frame.principal.subject),
+        frame.rail(),
+        forge(services.settings).repositories(),
+    )
     return await frame.page(
         "home.html",
         preferences=kept,
         models=sorted(services.prices.models),
         model=services.settings.model,
         recent=rail[:6],
+        repositories=repositories,
     )
 
 

@@ -29,6 +29,8 @@ FAMILIES = {
     "themes",
     "scopes",
     "power",
+    "pulls",
+    "checks",
 }
 """Tables whose keys are put together from what the store says."""
 
