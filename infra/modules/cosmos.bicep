@@ -73,12 +73,12 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
         paths: ['/pk']
       }
       defaultTtl: -1 // nothing expires that does not say so itself
-      // Only what nightshift/store/cosmos.py asks for; `id` always is. A body is never searched, and indexing it would
+      // Only what nightshift/store/cosmos.py asks for, and the partition key, which is not by itself; `id` always is. A body is never searched, and indexing it would
       // cost most of what a write costs.
       indexingPolicy: {
         indexingMode: 'consistent'
         automatic: true
-        includedPaths: [{ path: '/key/?' }, { path: '/listed/?' }, { path: '/owned/?' }, { path: '/find/*' }]
+        includedPaths: [{ path: '/pk/?' }, { path: '/key/?' }, { path: '/listed/?' }, { path: '/owned/?' }, { path: '/find/*' }]
         excludedPaths: [{ path: '/*' }]
       }
     }

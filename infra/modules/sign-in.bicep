@@ -14,6 +14,8 @@ resource site 'Microsoft.Web/sites@2024-11-01' existing = {
       globalValidation: {
         requireAuthentication: false
         unauthenticatedClientAction: 'AllowAnonymous'
+        // A worker's bearer token is none of Entra's, and the module would refuse it. The app trusts no sign-in there.
+        excludedPaths: ['/api/worker/*']
       }
       httpSettings: { requireHttps: true }
       login: {

@@ -14,6 +14,7 @@ pytest.importorskip(
     "tree_sitter_bicep", reason="pip install tree-sitter-bicep: the grammar that check_bicep.py parses with"
 )
 
+from nightshift.testing.emulators.deployed import INDEXED
 from scripts import check_bicep
 from scripts.bicepcheck import sources
 from scripts.bicepcheck.sources import TypeSource
@@ -42,6 +43,25 @@ def test_every_resource_has_a_published_type(types: list[TypeSource]) -> None:
         "azure.mgmt.monitor", reason="pip install azure-mgmt-monitor and the others of requirements-dev.txt"
     )
     assert check_bicep.check(INFRA, types, DOCUMENT).unchecked == WITHOUT_SOURCE
+
+
+def test_the_store_is_deployed_as_the_code_wants_it() -> None:
+    text = (INFRA / "modules" / "cosmos.bicep").read_text()
+    assert re.findall(r"path: '(/\w+/\?)'", text) == INDEXED
+    assert "excludedPaths: [{ path: '/*' }]" in text
+    assert re.search(r"partitionKey: \{\s+kind: 'Hash'\s+version: 2\s+paths: \['/pk'\]", text)
+    assert "defaultConsistencyLevel: 'BoundedStaleness'" in text, "Session would hide a message from its bell"
+    assert "enableMultipleWriteLocations: false" in text
+
+
+def test_sign_in_lets_everybody_through_and_keeps_off_workers_alone() -> None:
+    text = (INFRA / "modules" / "sign-in.bicep").read_text()
+    assert "requireAuthentication: false" in text
+    assert "unauthenticatedClientAction: 'AllowAnonymous'" in text
+    assert re.findall(r"excludedPaths: (.*)", text) == ["['/api/worker/*']"]
+    script = (ROOT / "scripts" / "azure" / "sign_in.sh").read_text()
+    assert '"requestedAccessTokenVersion": 2' in script
+    assert {role for role in re.findall(r'"value": "(\w+)"', script)} >= {"user", "admin"}
 
 
 TYPE_MISTAKES = {

@@ -11,11 +11,14 @@ from azure.storage.blob.aio import BlobServiceClient
 from nightshift.store.cosmos import CONTAINER
 from nightshift.testing.emulators.identity import Identity
 
+INDEXED = [f"/{field}/?" for field in ("pk", "key", "listed", "owned")]
+"""What infra/modules/cosmos.bicep indexes, and nothing else: tests/infra compares them."""
+
 
 async def make_database(url: str) -> str:
     """What infra/ makes in Azure: a database with the one container, which indexes what queries use."""
     name = f"test-{uuid4().hex}"
-    paths = [{"path": f"/{field}/?"} for field in ("pk", "key", "listed", "owned")]
+    paths = [{"path": path} for path in INDEXED]
     container = {
         "id": CONTAINER,
         "partitionKey": {"paths": ["/pk"], "kind": "Hash", "version": 2},
