@@ -81,7 +81,7 @@ class Conversation:
             "repository": repository,
             "number": _last(r"(?i)(?:#|/issues/|issue )(\d+)", said, "1"),
             "session": _last(r"nightshift/([\w.-]*\w)", instructions, "demo"),
-            "folder": _last(r"cloned to (\S+)/<name>", instructions, ".") + "/" + repository.split("/")[1],
+            "folder": _last(r"cloned to (\S+)/<owner>/<name>", instructions, ".") + "/" + repository,
             "pull_request": _last(r"pull request #\d+: (\S+)", printed, "none was opened"),
         }
 

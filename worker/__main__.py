@@ -63,6 +63,7 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
         bench = Workbench(
             *(config, folder, url, secrets, tokens, say, plane.put_file),
             *(sandbox, outputs, programs, background, allows),
+            told=log.told,
         ).prepared()
         model = ModelServer(config.endpoint, config.session_id, plane.file)
         drafts = Drafts(plane.draft, secrets)

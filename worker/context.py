@@ -107,6 +107,11 @@ class Context:
     def input(self) -> list[dict[str, Any]]:
         return [entry.value for entry in (*self.entries, *self.unseen)]
 
+    def shows(self, line: str) -> bool:
+        """Whether a tool's output that has not been put away says this."""
+        outputs = (entry for entry in self.entries if entry.kind is ItemKind.TOOL_OUTPUT)
+        return any(line in _flat(entry.value["output"]) for entry in outputs)
+
     def size(self, fixed: int) -> int:
         """Tokens of the next request, `fixed` of them (as estimated) before the conversation."""
         return round(self.scale(fixed) * (fixed + self._tokens + sum(entry.tokens for entry in self.unseen)))

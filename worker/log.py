@@ -57,6 +57,10 @@ class Log:
         await self.until(lambda: len(self.items) >= max(seqs.values()))  # what others said before comes by `follow`
         return stored
 
+    def told(self, line: str) -> bool:
+        """Whether the model has this before it in a tool's output: what was put away may be told again."""
+        return self.history.context.shows(line)
+
     async def until(self, condition: Callable[[], bool]) -> None:
         while not condition():
             await self._changed.wait()

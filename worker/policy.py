@@ -86,12 +86,13 @@ class Push:
 
 def judge(tool: str, arguments: Mapping[str, Any], place: Place) -> Approval | None:
     """What must be asked before this call is made."""
-    if tool == "shell":
-        script = str(arguments["command"]).strip()
+    if isinstance(script := arguments.get("command"), str):
+        script = script.strip()
         commands = list(bash.commands(script))
         reasons = [reason for command in commands for reason in _reasons(command, place)]
         reasons += _fetched_then_run(commands)
-        return _question(f"Run in {place.cwd}:\n\n{script}", reasons)
+        where = "Run" if tool == "shell" else f"Run with {tool}"
+        return _question(f"{where} in {place.cwd}:\n\n{script}", reasons)
     if isinstance(path := arguments.get("path"), str) and _holds_credentials(path, place):
         return _question(f"{tool} {_absolute(path, place)}", ["opens what may hold credentials"])
     return None

@@ -67,9 +67,10 @@ class GitHttp:
         if token is None:
             challenge = {"WWW-Authenticate": 'Basic realm="forge"'}
             return PlainTextResponse("Authentication required.\n", 401, headers=challenge)
-        if full_name not in self._state.records.repositories or not token.reads(full_name):
+        repository = self._state.records.repositories.get(full_name)
+        if repository is None or repository.hidden or not token.reads(full_name):
             return PlainTextResponse("Repository not found.\n", 404)
-        if pushes and not token.writes(full_name):
+        if pushes and not repository.pushable(token):
             return PlainTextResponse(f"Write access to {full_name} not granted.\n", 403)
         return None
 

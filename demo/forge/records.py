@@ -48,6 +48,9 @@ class Repository(BaseModel):
     description: str | None = None
     default_branch: str = "main"
     fork_of: str | None = None
+    collaborators: list[str] | None = None  # who may push besides the owner; None: everybody with a token that writes
+    size: int = 0  # KiB, as it is said to be
+    hidden: int = 0  # so many requests find nothing yet: a fork takes its time
     last_number: int = 0
     created_at: datetime = Field(default_factory=now)
     pushed_at: datetime = Field(default_factory=now)
@@ -55,6 +58,14 @@ class Repository(BaseModel):
     @property
     def full_name(self) -> str:
         return f"{self.owner}/{self.name}"
+
+    def pushable(self, token: Token) -> bool:
+        return token.writes(self.full_name) and self.association(token.login) != "NONE"
+
+    def association(self, login: str) -> str:
+        if login == self.owner:
+            return "OWNER"
+        return "COLLABORATOR" if self.collaborators is None or login in self.collaborators else "NONE"
 
 
 class Pull(BaseModel):
@@ -64,6 +75,7 @@ class Pull(BaseModel):
     head_sha: str  # as last seen: while the branch lives, git is asked instead
     base_sha: str
     draft: bool = False
+    reviewers: list[str] = []
     merged_at: datetime | None = None
     merged_by: str | None = None
     merge_commit_sha: str | None = None
@@ -79,6 +91,7 @@ class Kept(BaseModel):
 class Issue(Kept):
     number: int
     author: str
+    association: str = "COLLABORATOR"
     title: str
     body: str | None = None
     state: Literal["open", "closed"] = "open"
@@ -95,6 +108,7 @@ class Written(Kept):
 
     number: int
     author: str
+    association: str = "COLLABORATOR"
     body: str
     created_at: datetime = Field(default_factory=now)
     updated_at: datetime = Field(default_factory=now)
@@ -130,6 +144,18 @@ class CheckRun(Kept):
     text: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    workflow_run: int | None = None
+    log: str = ""  # of the job that this is, if it belongs to a workflow's run
+
+
+class WorkflowRun(Kept):
+    head_sha: str
+    name: str
+    number: int
+    status: Literal["queued", "in_progress", "completed"] = "queued"
+    conclusion: str | None = None
+    created_at: datetime = Field(default_factory=now)
+    updated_at: datetime = Field(default_factory=now)
 
 
 class Status(Kept):
@@ -154,6 +180,7 @@ class Records(BaseModel):
     reviews: list[Review] = []
     review_comments: list[ReviewComment] = []
     check_runs: list[CheckRun] = []
+    workflow_runs: list[WorkflowRun] = []
     statuses: list[Status] = []
 
     def new_id(self) -> int:

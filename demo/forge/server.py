@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.forge.git_http import GitHttp
-from demo.forge.records import Installation, Issue, Pull, Repository, Scopes
+from demo.forge.records import CheckRun, Installation, Issue, Pull, Repository, Scopes, WorkflowRun, now
 from demo.forge.rest import apps, rest_app
 from demo.forge.shapes.links import Links
 from demo.forge.state import State
@@ -73,6 +73,11 @@ class Forge:
         repository = self.state.records.repositories[f"{owner}/{name}"]
         return self.state.add_issue(repository, author or owner, title, body, labels)
 
+    def limit(self, owner: str, name: str, collaborators: list[str]) -> None:
+        """Besides the owner only these may push; the others may read, talk and fork."""
+        with self.state.change() as records:
+            records.repositories[f"{owner}/{name}"].collaborators = collaborators
+
     def add_token(self, login: str, scopes: Scopes = "rw", repositories: list[str] | None = None) -> str:
         """A new token of `login` for the named repositories (`owner/name`), or for all."""
         return self.state.add_token(login, scopes, repositories)
@@ -98,6 +103,32 @@ class Forge:
         """The bodies of an issue's or pull request's comments, oldest first."""
         at = (f"{owner}/{name}", number)
         return [it.body for it in self.state.records.comments if (it.repository, it.number) == at]
+
+    def start_workflow(self, owner: str, name: str, sha: str, jobs: list[str], workflow: str = "CI") -> dict[str, int]:
+        """A run with these jobs under way for the commit. The jobs' ids by name."""
+        with self.state.change() as records:
+            run = WorkflowRun(id=records.new_id(), repository=f"{owner}/{name}", head_sha=sha, name=workflow, number=1)
+            run.status = "in_progress"
+            records.workflow_runs.append(run)
+            made = [
+                CheckRun(id=records.new_id(), repository=run.repository, head_sha=sha, name=job, workflow_run=run.id)
+                for job in jobs
+            ]
+            for job in made:
+                job.status, job.started_at = "in_progress", now()
+            records.check_runs += made
+        return {job.name: job.id for job in made}
+
+    def finish_job(self, id: int, conclusion: str, log: str = "") -> None:
+        """The run is finished with the last of its jobs."""
+        with self.state.change() as records:
+            job = next(it for it in records.check_runs if it.id == id)
+            job.status, job.conclusion, job.completed_at, job.log = "completed", conclusion, now(), log
+            run = next(it for it in records.workflow_runs if it.id == job.workflow_run)
+            jobs = [it for it in records.check_runs if it.workflow_run == run.id]
+            if all(it.status == "completed" for it in jobs):
+                run.status, run.updated_at = "completed", now()
+                run.conclusion = next((it.conclusion for it in jobs if it.conclusion != "success"), "success")
 
     def _app(self, rest: ASGIApp) -> ASGIApp:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -25,6 +25,8 @@ class State:
         self.root = root.resolve()
         self._file = self.root / "forge.json"
         self._creating = asyncio.Lock()
+        self.slow_forks = 0
+        """So many requests about a new fork find nothing yet."""
         root.mkdir(parents=True, exist_ok=True)
         self.records = Records.model_validate_json(self._file.read_bytes()) if self._file.exists() else Records()
 
@@ -92,6 +94,7 @@ class State:
                 repository=repository.full_name,
                 number=repository.last_number,
                 author=author,
+                association=repository.association(author),
                 title=title,
                 body=body,
                 labels=labels or [],

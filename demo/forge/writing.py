@@ -8,6 +8,7 @@ from demo.forge.git import Git, Heads
 
 CONFIGURATION = {
     "http.receivepack": "true",
+    "uploadpack.allowFilter": "true",  # partial clones
     # Housekeeping in the background would outlive the push, and the forge.
     "gc.auto": "0",
     "receive.autogc": "false",

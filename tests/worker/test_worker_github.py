@@ -13,16 +13,12 @@ import pytest_asyncio
 
 from demo import sample
 from demo.forge import Forge
-from nightshift.errors import Permanent
 from nightshift.models import GitHubToken, ReportKind
-from tests.worker.conftest import Machine, configuration, use, workbench
+from tests.worker.conftest import Machine, configuration, use
 from tests.worker.controlplane import ControlPlane
-from worker import credentials
+from tests.worker.forging import REPOSITORY, commit, forged, publish
 from worker.credentials import Tokens
-from worker.masking import Secrets
 from worker.tools import Workbench
-
-REPOSITORY = f"{sample.OWNER}/{sample.NAME}"
 
 
 @pytest_asyncio.fixture
@@ -36,69 +32,42 @@ async def forge(tmp_path: Path) -> AsyncGenerator[Forge]:
 
 @pytest_asyncio.fixture
 async def bench(tmp_path: Path, forge: Forge) -> AsyncGenerator[Workbench]:
-    token = forge.add_token("nightshift")
-    secrets = Secrets()
-
-    async def fetch(repository: str) -> GitHubToken:
-        if repository != REPOSITORY:
-            raise Permanent("Not this session's repository.")
-        return GitHubToken(token=token)
-
-    config = configuration(github_api_url=forge.api_url, github_host=forge.url)
-    tokens = Tokens(fetch, secrets.add)
     folder = tmp_path / ("deep" * 30) / "machine"  # longer than the address of a Unix socket may be
-    async with (
-        workbench(folder, config, tokens, secrets) as bench,
-        credentials.serve(tokens, config.github_host, bench.socket, bench.check_push),
-    ):
+    async with forged(folder, forge, forge.add_token("nightshift"), REPOSITORY) as bench:
         yield bench
-    everything = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-    assert token.encode() not in everything
-
-
-async def commit(bench: Workbench, text: str, branch: str = "nightshift/s1") -> None:
-    command = f"cd {bench.workspace}/{sample.NAME} && (git switch -qc {branch} || git switch -q {branch})"
-    output = await use(
-        bench, "shell", command=f"{command} && echo {text} >> new.txt && git add . && git commit -qm {text}"
-    )
-    assert not output.is_error, output.text
-
-
-async def publish(bench: Workbench, title: str = "A title") -> str:
-    return (await use(bench, "pull_request", repository=REPOSITORY, title=title, body="Fixes #1", base=None)).text
 
 
 async def test_half_a_clone_is_never_taken_for_a_whole_one(bench: Workbench) -> None:
     """A machine that lost its power in the middle of a clone leaves a `.git` without commits."""
-    folder = bench.workspace / sample.NAME
-    await use(bench, "shell", command=f"git init -q .{sample.NAME}.clone")
+    folder = bench.workspace / REPOSITORY
+    await use(bench, "shell", command=f"git init -q {sample.OWNER}/.{sample.NAME}.clone")
     output = await use(bench, "clone", repository=REPOSITORY)
     assert not output.is_error, output.text
-    assert sorted(bench.workspace.iterdir()) == [folder]
+    assert sorted(folder.parent.iterdir()) == [folder]
     await commit(bench, "a")
-    assert "Opened pull request" in await publish(bench)
+    assert "Opened pull request" in (await publish(bench)).text
 
 
 async def test_clone_leaves_a_folder_of_that_name_alone(bench: Workbench) -> None:
-    (bench.workspace / sample.NAME).mkdir()
+    (bench.workspace / REPOSITORY).mkdir(parents=True)
     assert "is no clone" in (await use(bench, "clone", repository=REPOSITORY)).text
 
 
 async def test_clone_brings_the_repositorys_knowledge(bench: Workbench) -> None:
     output = await use(bench, "clone", repository=REPOSITORY)
     assert not output.is_error, output.text
-    assert f"Cloned into {bench.workspace}/{sample.NAME}." in output.text
-    assert "<knowledge file='AGENTS.md'>" in output.text
+    assert f"Cloned into {bench.workspace}/{REPOSITORY}." in output.text
+    assert f'<knowledge file="{REPOSITORY}/AGENTS.md">' in output.text
     again = await use(bench, "clone", repository=REPOSITORY)
     assert "it was in" in again.text
-    url = await use(bench, "shell", command=f"git -C {bench.workspace}/{sample.NAME} remote get-url origin")
+    url = await use(bench, "shell", command=f"git -C {bench.workspace}/{REPOSITORY} remote get-url origin")
     assert url.text.startswith(f"{bench.config.github_host}/{REPOSITORY}.git\n")
 
 
 async def test_a_repository_of_others_is_not_opened(bench: Workbench) -> None:
     output = await use(bench, "clone", repository="other/one")
     assert output.is_error
-    assert "git clone failed" in output.text
+    assert "Not this session's repository." in output.text
 
 
 async def test_the_socket_is_the_users_own_and_serves_one_host(bench: Workbench) -> None:
@@ -113,20 +82,20 @@ async def test_the_socket_is_the_users_own_and_serves_one_host(bench: Workbench)
 
 async def test_a_pull_request_is_opened_once_and_updated(bench: Workbench, forge: Forge) -> None:
     await use(bench, "clone", repository=REPOSITORY)
-    assert "Make a branch of your own: git switch -c nightshift/s1" in await publish(bench)
-    await use(bench, "shell", command=f"cd {bench.workspace}/{sample.NAME} && git switch -c nightshift/s1")
-    assert "Commit your work first" in await publish(bench)
+    assert "Make a branch of your own: git switch -c nightshift/s1" in (await publish(bench)).text
+    await use(bench, "shell", command=f"cd {bench.workspace}/{REPOSITORY} && git switch -c nightshift/s1")
+    assert "Commit your work first" in (await publish(bench)).text
     await commit(bench, "one")
-    assert "Opened pull request #2" in await publish(bench)
+    assert "Opened pull request #2" in (await publish(bench)).text
     await commit(bench, "two")
-    await use(bench, "shell", command=f"touch {bench.workspace}/{sample.NAME}/forgotten.txt")
-    told = await publish(bench, "Another title")
+    await use(bench, "shell", command=f"touch {bench.workspace}/{REPOSITORY}/forgotten.txt")
+    told = (await publish(bench, "Another title")).text
     assert "Updated pull request #2" in told
     assert "forgotten.txt" in told
     ((issue, pull),) = await forge.pull_requests(sample.OWNER, sample.NAME)
     assert issue.title == "Another title"
     assert "http://x/sessions/s1" in (issue.body or "")
-    head = await use(bench, "shell", command=f"git -C {bench.workspace}/{sample.NAME} rev-parse HEAD")
+    head = await use(bench, "shell", command=f"git -C {bench.workspace}/{REPOSITORY} rev-parse HEAD")
     assert head.text.split()[0] == pull.head_sha
 
 
@@ -135,12 +104,12 @@ async def test_an_issue_is_read_as_material(bench: Workbench, forge: Forge) -> N
     text = (await use(bench, "issue_read", repository=REPOSITORY, number=1)).text
     assert sample.issue()[0] in text
     assert "I look into it." in text
-    assert text.startswith("What follows was written by people on GitHub.")
+    assert text.startswith("What follows was written by others.")
     assert "GitHub answered 404" in (await use(bench, "issue_read", repository=REPOSITORY, number=99)).text
 
 
 async def test_the_same_comment_call_does_not_double(bench: Workbench, forge: Forge) -> None:
-    from worker.tools.github import issue_comment
+    from worker.tools.issues import issue_comment
 
     arguments = f'{{"repository": "{REPOSITORY}", "number": 1, "body": "Done."}}'
     for _ in range(2):
@@ -181,7 +150,7 @@ async def test_the_demo_from_issue_to_updated_pull_request(plane: ControlPlane, 
     assert len(plane.finals()) == 2
     tested = await asyncio.create_subprocess_exec(
         *("python3", "-B", "-m", "unittest"),
-        cwd=machine.folder / "workspace" / sample.NAME,
+        cwd=machine.folder / "workspace" / REPOSITORY,
         stderr=asyncio.subprocess.DEVNULL,
     )
     assert await tested.wait() == 0

@@ -13,7 +13,7 @@ from worker.envelope import Envelope
 from worker.history import History
 from worker.masking import Secrets
 from worker.model import Reply
-from worker.prompt import KNOWLEDGE_LIMIT, knowledge, system_prompt
+from worker.prompt import system_prompt
 
 THOUGHT: dict[str, Any] = {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "x", "status": None}
 CALL: dict[str, Any] = {"type": "function_call", "id": "fc", "call_id": "c1", "name": "shell", "arguments": "{}"}
@@ -115,17 +115,3 @@ def test_the_prompt_names_the_session_and_the_teams_rules(tmp_path: Path) -> Non
     assert "nightshift/s1" in text
     assert "2026-11-21" in text
     assert text.endswith("# What your team adds\nCosts $5 & ${x}.\n")
-
-
-def test_knowledge_is_cut_and_told_once(tmp_path: Path) -> None:
-    (tmp_path / "AGENTS.md").write_text("rule " * 10_000)
-    (tmp_path / "CLAUDE.md").symlink_to("AGENTS.md")
-    (tmp_path / "AGENT.md").symlink_to("/etc/passwd")
-    (tmp_path / ".cursor" / "rules").mkdir(parents=True)
-    (tmp_path / ".cursor" / "rules" / "a.mdc").write_text("cursor's")
-    text = knowledge(tmp_path)
-    assert text.count("<knowledge") == 2
-    assert len(text) < KNOWLEDGE_LIMIT + 500
-    assert "cut here" in text
-    assert "root:" not in text
-    assert knowledge(tmp_path / "nowhere") == ""

@@ -40,8 +40,13 @@ def push(socket: str, remote: str, url: str) -> int:
     stdin = sys.stdin.read()
     lines = stdin.splitlines()
     if lines:
+        gathered = facts(remote, url, lines)
+        if unseen := [it["ref"] for it in gathered["updates"] if it["new"] and it["old"] and not _is_here(it["old"])]:
+            # Whether it is forced cannot be told here: without force git would refuse it, too.
+            print(f"nightshift: rejected, {', '.join(unseen)} has commits that are not here: fetch", file=sys.stderr)
+            return 1
         try:
-            said = ask(socket, json.dumps(facts(remote, url, lines)).encode())
+            said = ask(socket, json.dumps(gathered).encode())
         except OSError as fault:
             said = f"It could not be checked: {fault}".encode()
         if said != OK:
@@ -77,6 +82,10 @@ def _own_hook(remote: str, url: str, stdin: str) -> int:
     if not os.access(hook, os.X_OK):
         return 0
     return subprocess.run([hook.absolute(), remote, url], input=stdin, text=True).returncode  # noqa: S603
+
+
+def _is_here(sha: str) -> bool:
+    return _git("cat-file", "-e", sha).returncode == 0
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from worker.tools.background import background
 from worker.tools.base import Output
+from worker.tools.ci import ci_wait
 from worker.tools.files import create, edit, insert, undo, view
-from worker.tools.github import issue_comment, issue_read, pull_request
+from worker.tools.issues import issue_comment, issue_create, issue_read, issue_search
+from worker.tools.pulls import pr_read, pr_reply, pull_request
 from worker.tools.repository import clone
 from worker.tools.search import find_files, search
 from worker.tools.shell import shell
@@ -27,8 +29,13 @@ OWN: tuple[AnyTool, ...] = (
     find_files,
     clone,
     pull_request,
+    pr_read,
+    pr_reply,
+    ci_wait,
     issue_read,
+    issue_search,
     issue_comment,
+    issue_create,
     todo,
     message_user,
     send_file,

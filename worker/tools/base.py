@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +15,7 @@ from nightshift.errors import ModelRetry, NightshiftError, Permanent, UserError
 from nightshift.models import Approval, Effect, FileRef, Model
 from worker import policy
 from worker.approvals import NEEDED
+from worker.tools import nearby
 from worker.tools.workbench import Workbench
 
 logger = logging.getLogger(__name__)
@@ -65,8 +68,9 @@ class Tool[Arguments: Model]:
             approval = policy.judge(self.name, given.model_dump(), bench.place())
             if approval and not await bench.allows(approval):
                 return _asks(approval)
-            output = await self.function(given, bench)
-            return output if isinstance(output, Output) else Output(output)
+            answer = await self.function(given, bench)
+            output = answer if isinstance(answer, Output) else Output(answer)
+            return replace(output, text=output.text + await nearby.knowledge_at(_place(self.name, given, bench), bench))
         except ValidationError as fault:
             return Output(f"The arguments of {self.name} are not valid: {_problems(fault)}", is_error=True)
         except ModelRetry as fault:
@@ -111,6 +115,14 @@ def strict(schema: Any, *, names: bool = False) -> Any:
     if "properties" in result and not names:
         result |= {"required": list(result["properties"]), "additionalProperties": False}
     return result
+
+
+def _place(name: str, given: Model, bench: Workbench) -> Path | None:
+    """The folder that a call works in, if it works in one."""
+    if isinstance(path := getattr(given, "path", None), str):
+        named = bench.path(path)
+        return named if os.path.isdir(named) else named.parent
+    return bench.cwd() if name == "shell" else None
 
 
 def _asks(approval: Approval, before: str = "") -> Output:

@@ -14,6 +14,7 @@ from worker import credentials, process, pushes
 from worker.approvals import nobody_said_yes
 from worker.background import Background
 from worker.inside import program
+from worker.knowledge import Base
 from worker.masking import Secrets
 from worker.outputs import Capture, Outputs
 from worker.policy import Place
@@ -56,6 +57,10 @@ class Workbench:
     """Whether the user said yes to exactly this; it is used up."""
     asked: dict[str, Approval] = field(default_factory=dict[str, Approval])
     """What processes wanted to push and must be asked for, by the tool call (its item's id) that started them."""
+    told: Callable[[str], bool] = lambda line: False
+    """Whether the model has read this line in a tool's output already."""
+    bases: dict[Path, Base] = field(default_factory=dict[Path, Base])
+    """What repositories tell agents, once looked for."""
     turn: int = 0
     item_id: str = ""
     """Of the tool call under way."""
@@ -121,6 +126,16 @@ class Workbench:
         start = ["bash"] if self.shell_state.exists() else ["bash", "-l"]
         files = (self.programs.path / "shell.sh", self.shell_state, self.outputs.path / script)
         return [*start, *map(str, files), "keep" if keep else "leave"]
+
+    async def git(self, *arguments: str, cwd: Path, fine: tuple[int, ...] = (0,)) -> bytes:
+        """What git printed, which is nothing if it failed; beside what the tool itself prints."""
+        aside = self.for_call(self.turn, self.item_id, f"{self.call_id}.git")
+        name = aside.output_file().name
+        code = await aside.run("git", *arguments, cwd=cwd, seconds=60)
+        with self.outputs.open(name) as file:
+            printed = file.read()
+        self.outputs.remove(name)
+        return printed if code in fine else b""
 
     def output_file(self) -> Path:
         return self.outputs.path / (re.sub(r"[^A-Za-z0-9._-]", "_", self.call_id)[:100] + ".txt")

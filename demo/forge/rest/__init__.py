@@ -1,13 +1,15 @@
 """The REST API's paths. Each handler takes a `Call` and gives a response; `Call` has checked the token by then."""
 
+import hashlib
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from demo.forge.errors import ApiError, on_api_error, on_bug, on_http_error
-from demo.forge.rest import accounts, apps, checks, code, comments, issues, pulls, reviews
+from demo.forge.rest import accounts, actions, apps, checks, code, comments, issues, pulls, reviews, search
 from demo.forge.rest.call import Call, Handler
 from demo.forge.shapes.links import Links
 from demo.forge.state import State
@@ -46,6 +48,9 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("POST", f"{REPO}/check-runs", checks.create),
     ("GET", f"{REPO}/check-runs/{{id:int}}", checks.one),
     ("PATCH", f"{REPO}/check-runs/{{id:int}}", checks.update),
+    ("GET", f"{REPO}/actions/runs", actions.runs),
+    ("GET", f"{REPO}/actions/jobs/{{id:int}}/logs", actions.job_log),
+    ("GET", "/search/issues", search.issues),
     ("GET", f"{REPO}/issues", issues.listing),
     ("POST", f"{REPO}/issues", issues.create),
     ("GET", f"{REPO}/issues/comments/{{id:int}}", comments.one),
@@ -66,6 +71,7 @@ ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", f"{PULL}/commits", pulls.commits),
     ("GET", f"{PULL}/merge", pulls.is_merged),
     ("PUT", f"{PULL}/merge", pulls.merge),
+    ("POST", f"{PULL}/requested_reviewers", pulls.request_reviews),
     ("GET", f"{PULL}/reviews", reviews.listing),
     ("POST", f"{PULL}/reviews", reviews.create),
     ("GET", f"{PULL}/comments", reviews.comments),
@@ -74,14 +80,33 @@ ROUTES: list[tuple[str, str, Handler]] = [
 ]
 
 
+def _unless_known(request: Request, answer: Response) -> Response:
+    """304 for a GET that already has this very answer."""
+    if request.method != "GET" or answer.status_code != 200:
+        return answer
+    tag = f'W/"{hashlib.sha256(answer.body).hexdigest()}"'
+    known = request.headers.get("if-none-match") == tag
+    answer = Response(status_code=304) if known else answer
+    answer.headers["etag"] = tag
+    return answer
+
+
 def rest_app(state: State, links: Links) -> Starlette:
     def route(method: str, path: str, handler: Handler) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await handler(Call.admit(request, state, links))
+            return _unless_known(request, await handler(Call.admit(request, state, links)))
 
         return Route(f"/api/v3{path}", endpoint, methods=[method])
 
+    async def log(request: Request) -> Response:
+        """Where a job's logs are redirected to: outside the API, and open to who has the address."""
+        return PlainTextResponse(actions.log_of(state, request.path_params["key"]))
+
     return Starlette(
-        routes=[*apps.routes(state, links), *(route(*row) for row in ROUTES)],
+        routes=[
+            *apps.routes(state, links),
+            *(route(*row) for row in ROUTES),
+            Route("/logs/{key}", log),
+        ],
         exception_handlers={ApiError: on_api_error, HTTPException: on_http_error, Exception: on_bug},
     )

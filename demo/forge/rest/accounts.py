@@ -59,6 +59,8 @@ async def fork(call: Call) -> Response:
     if known is not None and known.fork_of != origin.full_name:
         raise ApiError(403, "A repository with this name exists already")
     made = known or await call.state.create_repository(full_name, fork_of=origin)
+    if known is None:
+        made.hidden = call.state.slow_forks
     return JSONResponse(shapes.repository(call.links, made, call.state.records, call.viewer), 202)
 
 

@@ -36,6 +36,9 @@ class Call:
         call = cls(request, state, links, viewer)
         if "repo" in request.path_params:
             name = call.repository.full_name
+            if call.repository.hidden:
+                call.repository.hidden -= 1
+                raise not_found()
             if request.method != "GET" and not viewer.writes(name):
                 raise ApiError(403, "Resource not accessible by personal access token")
         return call
@@ -47,6 +50,11 @@ class Call:
         if repository is None or not self.viewer.reads(full_name):
             raise not_found()
         return repository
+
+    def must_push(self) -> None:
+        """Raises ApiError 403 for who may only read and talk."""
+        if not self.repository.pushable(self.viewer):
+            raise ApiError(403, "Resource not accessible by personal access token")
 
     @property
     def name(self) -> str:

@@ -43,6 +43,7 @@ async def ref(call: Call) -> Response:
 
 
 async def create_ref(call: Call) -> Response:
+    call.must_push()
     wish = await call.body(Reference)
     if wish.ref.count("/") < 2 or not wish.ref.startswith("refs/"):
         raise ApiError(422, "Reference name must start with 'refs/' and have at least two slashes.")
@@ -58,6 +59,7 @@ async def create_ref(call: Call) -> Response:
 
 
 async def delete_ref(call: Call) -> Response:
+    call.must_push()
     try:
         found = await _find(call)
     except ApiError as error:

@@ -26,6 +26,7 @@ async def create(call: Call) -> Response:
             repository=call.name,
             number=issue.number,
             author=call.viewer.login,
+            association=call.repository.association(call.viewer.login),
             body=wish.body,
         )
         records.comments.append(comment)

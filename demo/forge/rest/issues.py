@@ -53,17 +53,17 @@ async def listing(call: Call) -> Response:
     ]
     if call.query("direction") == "asc":
         found.reverse()
-    return call.listing(found, lambda issue: _shape(call, issue))
+    return call.listing(found, lambda issue: shape(call, issue))
 
 
 async def create(call: Call) -> Response:
     wish = await call.body(NewIssue)
     issue = call.state.add_issue(call.repository, call.viewer.login, wish.title, wish.body, wish.labels)
-    return JSONResponse(_shape(call, issue), 201, headers={"Location": _shape(call, issue)["url"]})
+    return JSONResponse(shape(call, issue), 201, headers={"Location": shape(call, issue)["url"]})
 
 
 async def one(call: Call) -> Response:
-    return JSONResponse(_shape(call, call.issue))
+    return JSONResponse(shape(call, call.issue))
 
 
 async def update(call: Call) -> Response:
@@ -77,7 +77,7 @@ async def update(call: Call) -> Response:
         if wish.state:
             call.state.set_state(issue, wish.state, wish.state_reason)
         issue.updated_at = now()
-    return JSONResponse(_shape(call, issue))
+    return JSONResponse(shape(call, issue))
 
 
 async def labels(call: Call) -> Response:
@@ -85,13 +85,14 @@ async def labels(call: Call) -> Response:
 
 
 async def add_labels(call: Call) -> Response:
+    call.must_push()
     wish, issue = await call.body(Labels), call.issue
     with call.state.change():
         issue.labels = list(dict.fromkeys(issue.labels + wish.names))
     return await labels(call)
 
 
-def _shape(call: Call, issue: Issue) -> Json:
+def shape(call: Call, issue: Issue) -> Json:
     comments = call.state.records.comments
     count = sum((it.repository, it.number) == (issue.repository, issue.number) for it in comments)
     return shapes.issue(call.links, issue, count)

@@ -31,6 +31,11 @@ class PullChange(BaseModel):
     base: str | None = None
 
 
+class Reviewers(BaseModel):
+    reviewers: list[str] = []
+    team_reviewers: list[str] = []
+
+
 class Merge(BaseModel):
     commit_title: str | None = None
     commit_message: str = ""
@@ -129,6 +134,16 @@ async def update(call: Call) -> Response:
     return JSONResponse(await _full(call, it.issue))
 
 
+async def request_reviews(call: Call) -> Response:
+    call.must_push()
+    wish, it = await call.body(Reviewers), await sides(call, call.issue)
+    if it.issue.author in wish.reviewers:
+        raise ApiError(422, "Review cannot be requested from pull request author.")
+    with call.state.change():
+        it.pull.reviewers = list(dict.fromkeys(it.pull.reviewers + wish.reviewers))
+    return JSONResponse(await shape(call, it.issue), 201)
+
+
 async def files(call: Call) -> Response:
     it = await sides(call, call.issue)
     base = await it.git.merge_base(it.heads.base, it.heads.head) or it.heads.base
@@ -149,6 +164,7 @@ async def is_merged(call: Call) -> Response:
 
 async def merge(call: Call) -> Response:
     """As in a protected repository: somebody else must have approved."""
+    call.must_push()
     wish, it = await call.body(Merge), await sides(call, call.issue)
     reviews = [r for r in call.state.records.reviews if (r.repository, r.number) == (call.name, it.issue.number)]
     if not any(r.state == "APPROVED" and r.author != it.issue.author for r in reviews):

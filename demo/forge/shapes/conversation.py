@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from demo.forge.records import CheckRun, Comment, Review, ReviewComment, Status
-from demo.forge.shapes.issues import association
+from demo.forge.records import CheckRun, Comment, Review, ReviewComment, Status, WorkflowRun
 from demo.forge.shapes.links import Json, Links, maybe_stamp, node_id, stamp
 from demo.forge.shapes.repositories import user
 
@@ -20,7 +19,7 @@ def comment(links: Links, it: Comment) -> Json:
         "user": user(links, it.author),
         "created_at": stamp(it.created_at),
         "updated_at": stamp(it.updated_at),
-        "author_association": association(it.author, it.repository),
+        "author_association": it.association,
     }
 
 
@@ -38,7 +37,7 @@ def review(links: Links, it: Review) -> Json:
         "_links": {"html": {"href": page}, "pull_request": {"href": pull}},
         "submitted_at": stamp(it.created_at),
         "commit_id": it.commit_sha,
-        "author_association": association(it.author, it.repository),
+        "author_association": it.association,
     }
 
 
@@ -61,7 +60,7 @@ def review_comment(links: Links, it: ReviewComment) -> Json:
         "updated_at": stamp(it.updated_at),
         "html_url": page,
         "pull_request_url": pull,
-        "author_association": association(it.author, it.repository),
+        "author_association": it.association,
         "_links": {"self": {"href": url}, "html": {"href": page}, "pull_request": {"href": pull}},
         "side": "RIGHT",
         "subject_type": "line" if it.line else "file",
@@ -99,6 +98,41 @@ def check_run(links: Links, it: CheckRun) -> Json:
         "check_suite": {"id": it.id},
         "app": None,
         "pull_requests": [],
+    }
+
+
+def workflow_run(links: Links, home: Json, it: WorkflowRun) -> Json:
+    url = f"{links.repo(it.repository)}/actions/runs/{it.id}"
+    path = f".github/workflows/{it.name.lower()}.yml"
+    return {
+        "id": it.id,
+        "name": it.name,
+        "node_id": node_id("WorkflowRun", it.id),
+        "head_branch": None,
+        "head_sha": it.head_sha,
+        "path": path,
+        "display_title": it.name,
+        "run_number": it.number,
+        "run_attempt": 1,
+        "event": "push",
+        "status": it.status,
+        "conclusion": it.conclusion,
+        "workflow_id": 1,
+        "url": url,
+        "html_url": f"{links.page(it.repository)}/actions/runs/{it.id}",
+        "pull_requests": [],
+        "created_at": stamp(it.created_at),
+        "updated_at": stamp(it.updated_at),
+        "jobs_url": f"{url}/jobs",
+        "logs_url": f"{url}/logs",
+        "check_suite_url": f"{links.repo(it.repository)}/check-suites/{it.id}",
+        "artifacts_url": f"{url}/artifacts",
+        "cancel_url": f"{url}/cancel",
+        "rerun_url": f"{url}/rerun",
+        "workflow_url": f"{links.repo(it.repository)}/actions/workflows/1",
+        "head_commit": None,
+        "repository": home,
+        "head_repository": home,
     }
 
 

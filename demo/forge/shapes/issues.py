@@ -7,10 +7,6 @@ from demo.forge.shapes.links import Json, Links, maybe_stamp, node_id, stamp
 from demo.forge.shapes.repositories import user
 
 
-def association(author: str, repository_name: str) -> str:
-    return "OWNER" if repository_name.startswith(f"{author}/") else "COLLABORATOR"
-
-
 def label(links: Links, repository_name: str, name: str) -> Json:
     return {
         "id": zlib.crc32(name.encode()),
@@ -52,7 +48,7 @@ def issue(links: Links, it: Issue, comments: int) -> Json:
         "closed_at": maybe_stamp(it.closed_at),
         "created_at": stamp(it.created_at),
         "updated_at": stamp(it.updated_at),
-        "author_association": association(it.author, it.repository),
+        "author_association": it.association,
     }
     if it.pull:
         pull = f"{links.repo(it.repository)}/pulls/{it.number}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from demo.forge.git import Heads
 from demo.forge.records import Issue, Records, Token
-from demo.forge.shapes.issues import association, label
+from demo.forge.shapes.issues import label
 from demo.forge.shapes.links import Json, Links, maybe_stamp, node_id, stamp
 from demo.forge.shapes.repositories import repository, user
 
@@ -66,13 +66,13 @@ def pull(links: Links, it: Issue, heads: Heads, records: Records, viewer: Token)
         "merge_commit_sha": it.pull.merge_commit_sha,
         "assignee": None,
         "assignees": [],
-        "requested_reviewers": [],
+        "requested_reviewers": [user(links, login) for login in it.pull.reviewers],
         "requested_teams": [],
         "head": side(it.pull.head_repository, it.pull.head_ref, heads.head),
         "base": side(it.repository, it.pull.base_ref, heads.base),
         "_links": {name: {"href": address} for name, address in urls.items()}
         | {"self": {"href": url}, "html": {"href": page}},
-        "author_association": association(it.author, it.repository),
+        "author_association": it.association,
         "auto_merge": None,
         "draft": it.pull.draft,
     }

@@ -80,7 +80,7 @@ def repository(links: Links, it: Repository, records: Records, viewer: Token, *,
     host = links.html.partition("://")[2]
     issues = sum(issue.repository == it.full_name and issue.state == "open" for issue in records.issues)
     forks = sum(other.fork_of == it.full_name for other in records.repositories.values())
-    writes = viewer.writes(it.full_name)
+    writes = it.pushable(viewer)
     shape: Json = {
         "id": it.id,
         "node_id": node_id("Repository", it.id),
@@ -112,7 +112,7 @@ def repository(links: Links, it: Repository, records: Records, viewer: Token, *,
         "watchers": 0,
         "open_issues_count": issues,
         "open_issues": issues,
-        "size": 0,
+        "size": it.size,
         "topics": [],
         "has_issues": True,
         "has_projects": False,
