@@ -17,8 +17,9 @@ from pathlib import Path
 from nightshift import telemetry
 from nightshift.errors import StaleGeneration, Unauthorized
 from nightshift.models import FileRef, ItemKind, MachineSpec, NewItem, WorkerConfig
-from worker import credentials, process
+from worker import attachments, credentials, process
 from worker.approvals import Approvals
+from worker.attachments import Attachments
 from worker.background import Background
 from worker.client import ControlPlane
 from worker.drafts import Drafts
@@ -50,7 +51,7 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
         for value in config.mcp.secrets.values():
             secrets.add(value)
         _send_telemetry(config)
-        log = Log(plane, secrets)
+        log = Log(plane, secrets, Attachments(Outputs(folder / attachments.FOLDER), plane.file))
         await log.catch_up()
 
         async def say(turn: int, id: str, text: str, files: Sequence[FileRef]) -> None:

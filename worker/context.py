@@ -14,6 +14,7 @@ from typing import Any
 
 from nightshift.models import Item, ItemKind
 from worker import counter
+from worker.attachments import FOLDER, kept_as
 from worker.envelope import Envelope
 from worker.model import images
 
@@ -285,4 +286,5 @@ def _content(item: Item) -> str | list[dict[str, Any]]:
     text = item.text + yes
     if not item.files:
         return text
-    return [{"type": "input_text", "text": text}, *map(images.part, item.files)]
+    places = "\n".join(f"[{file.filename} is in your folder as {FOLDER}/{kept_as(file)}]" for file in item.files)
+    return [{"type": "input_text", "text": text}, *map(images.part, item.files), {"type": "input_text", "text": places}]

@@ -16,6 +16,7 @@ from nightshift.models import Item, ItemKind, Model, ReportKind, Tokens
 from tests.worker.conftest import configuration, workbench
 from tests.worker.controlplane import TOKEN, ControlPlane
 from worker import context, counter
+from worker.attachments import Attachments
 from worker.client import ControlPlane as Client
 from worker.context import ELIDED, SUMMARY
 from worker.credentials import Tokens as GitHubTokens
@@ -27,6 +28,7 @@ from worker.masking import Secrets
 from worker.model import Model as ModelPort
 from worker.model import Prompt, Reply, Show
 from worker.model.port import unseen
+from worker.outputs import Outputs
 from worker.reports import Reports
 from worker.tools import Toolset, Workbench
 from worker.tools.base import tool
@@ -107,7 +109,7 @@ class House:
 
     async def _run(self, model: ModelPort) -> None:
         client, secrets, config = Client(self.plane.url, TOKEN), Secrets(), self.plane.config
-        log = Log(client, secrets)
+        log = Log(client, secrets, Attachments(Outputs(self.folder / "attachments"), client.file))
         await log.catch_up()
         tokens = GitHubTokens(client.github_token, secrets.add)
         drafts, reports = Drafts(client.draft, secrets), Reports(client, log, config)

@@ -157,6 +157,21 @@ async def test_an_image_of_the_user_reaches_the_model(
     assert not any("base64" in item.model_dump_json() for item in plane.items), "the log names it, no more"
 
 
+async def test_files_of_the_user_are_on_the_machine_before_the_agent_reads_of_them(
+    plane: ControlPlane, model: ScriptedModel, machine: Machine
+) -> None:
+    content = b"a,b\n1,2\n"
+    name = sha256(content).hexdigest()
+    plane.files[name] = content
+    file = FileRef(name=name, filename="..a b.csv", content_type="text/csv", size=len(content))
+    place = f"attachments/{name[:8]}-..a_b.csv"
+    await machine.start()
+    await plane.answered(await plane.say(f"!shell cat ../{place}", files=[file]))
+    (output,) = [item for item in plane.items if item.kind is ItemKind.TOOL_OUTPUT]
+    assert "a,b\n1,2\n" in output.text
+    assert f"as {place}]" in model.requests[0].body["input"][0]["content"][-1]["text"]
+
+
 async def test_long_calls_are_counted_apart(plane: ControlPlane, model: ScriptedModel, machine: Machine) -> None:
     plane.config = configuration(price_steps=[10, 100, 10_000_000])
     model.faults += [Fault(200, body={"output": [message("ok")], "usage": USAGE})]
