@@ -30,8 +30,8 @@ from worker.model import Prompt, Reply, Show
 from worker.model.port import unseen
 from worker.outputs import Outputs
 from worker.reports import Reports
-from worker.tools import Toolset, Workbench
-from worker.tools.base import tool
+from worker.tools import AnyTool, Toolset, Workbench
+from worker.tools.base import Tool, tool
 
 WINDOW = 32_768
 TASK = "Look at every page of the book. Then tell me how it ends."
@@ -97,6 +97,7 @@ class House:
     def __init__(self, folder: Path, plane: ControlPlane) -> None:
         self.folder = folder
         self.plane = plane
+        self.tools: list[AnyTool] = [page]
         self.running: asyncio.Task[None] | None = None
 
     def start(self, model: ModelPort) -> None:
@@ -116,7 +117,7 @@ class House:
         try:
             async with workbench(self.folder, config, tokens, secrets) as bench, asyncio.TaskGroup() as together:
                 together.create_task(log.follow())
-                agent = Agent(config, log, model, drafts, reports, Toolset([page]), bench, self.folder)
+                agent = Agent(config, log, model, drafts, reports, Toolset(self.tools), bench, self.folder)
                 together.create_task(agent.run())
         finally:
             await client.close()
@@ -216,6 +217,44 @@ async def test_what_cannot_be_shortened_ends_the_turn_with_advice(house: House, 
     report = await plane.answered(turn)
     assert report.kind is ReportKind.FAILED
     assert "Choose a model that reads more" in report.detail
+
+
+class Curious:
+    """Looks at three pages at once, then writes on two, then answers."""
+
+    async def respond(self, prompt: Prompt, show: Show = unseen) -> Reply:
+        outputs = [item for item in prompt.input if item.get("type") == "function_call_output"]
+        names = [["page"] * 3, ["note"] * 2, []][{0: 0, 3: 1, 5: 2}[len(outputs)]]
+        calls = [
+            {"type": "function_call", "call_id": f"{prompt.id}-{n}", "name": name}
+            | {"arguments": json.dumps({"number": n, "characters": 1})}
+            for n, name in enumerate(names)
+        ]
+        return Reply(prompt.id, prompt.model, calls or [_message("Read.")], Tokens(input=1, calls=1))
+
+
+async def test_calls_that_only_look_run_side_by_side_and_others_one_after_the_other(
+    house: House, plane: ControlPlane
+) -> None:
+    together, writing = asyncio.Barrier(3), asyncio.Lock()
+
+    async def look(arguments: Page, bench: Workbench) -> str:
+        await together.wait()
+        await asyncio.sleep(0.01 * (3 - arguments.number))
+        return f"page {arguments.number}"
+
+    async def note(arguments: Page, bench: Workbench) -> str:
+        assert not writing.locked()
+        async with writing:
+            await asyncio.sleep(0.01)
+        return f"note {arguments.number}"
+
+    house.tools = [Tool("page", "", Page, look, reads=True), Tool("note", "", Page, note)]
+    turn = await plane.say(TASK)
+    house.start(Curious())
+    assert (await plane.answered(turn)).kind is ReportKind.COMPLETED
+    texts = [item.text for item in plane.of(ItemKind.TOOL_OUTPUT)]
+    assert texts == ["page 0", "page 1", "page 2", "note 0", "note 1"]
 
 
 @pytest.mark.parametrize(
