@@ -95,6 +95,7 @@ class ScriptedModel:
 
     async def start(self) -> None:
         listening = socket.create_server(("127.0.0.1", self._port))
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as embedded.host has it
         self._port = listening.getsockname()[1]
         self._serving = asyncio.create_task(self._server.serve([listening]))
 

@@ -73,6 +73,7 @@ class ControlPlane:
 
     async def start(self) -> None:
         listening = socket.create_server(("127.0.0.1", 0))
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as embedded.host has it
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         routes = [
             Route("/api/worker/session", self._session),
