@@ -1,8 +1,9 @@
 """Who is asking, and may they? Decided here alone; each route declares what it needs as a dependency.
 
 People sign in at App Service authentication, which passes them on in a header; programs come with an API key or an
-access token of Entra, workers with their token. In local mode (one machine, loopback) no credential is needed. Where
-the browser vouches for its user by itself, no web page of somebody else may change anything.
+access token of Entra, workers with their token. In local mode (one machine, loopback) the user's own programs need no
+credential; what an agent runs in its sandbox gets nothing without one. Where the browser vouches for its user by
+itself, no web page of somebody else may change anything.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ _SAFE = {"GET", "HEAD", "OPTIONS"}
 
 PRINCIPAL = "X-MS-CLIENT-PRINCIPAL"
 """What App Service authentication writes, together with others whose names begin so."""
+
+CALLER = "X-Caller-Namespace"
+"""What the embedded host writes, and takes from what clients send, where the caller is not known to be a program of the
+user's own: it is in a sandbox or a container, or somebody else's."""
 
 # These only describe the schemes in openapi.json; the header itself is read below, where every form is judged.
 _bearer = HTTPBearer(
@@ -166,7 +171,13 @@ def _must_not_claim_a_sign_in(request: Request) -> None:
 
 
 def _must_be_local(request: Request) -> None:
-    """Against a foreign page in the user's browser: by a name that it points here (DNS rebinding), or across sites."""
+    """Against an agent that would say yes to itself; and against a foreign page in the user's browser: by a name that
+    it points here (DNS rebinding), or across sites."""
+    if CALLER in request.headers:
+        raise Forbidden(
+            "Without an API key only programs of the user who runs Nightshift are answered, and none in a sandbox or "
+            "container (an SSH tunnel is another user's, too): send a key as 'X-API-Key: ns_...'"
+        )
     host = _host(request)
     if not _LOOPBACK.fullmatch(host):
         raise Unauthorized("Without an API key only localhost, 127.0.0.1 or [::1] is answered")

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from embedded import callers
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -25,11 +27,12 @@ class Keys:
         """Whether the request comes from this machine's own user.
 
         A proxy on this machine forwards strangers, and a web page can name this machine by a name of its own
-        (DNS rebinding), so neither a forwarded request nor one for a foreign Host counts.
+        (DNS rebinding), so neither a forwarded request nor one for a foreign Host counts. Nor does a sandbox's.
         """
         ends = (request.client.host if request.client else "", request.url.hostname or "")
-        forwarded = any(each in request.headers for each in ("forwarded", "x-forwarded-for", "x-forwarded-host"))
-        return self.loopback_only and all(map(is_loopback, ends)) and not forwarded
+        telling = ("forwarded", "x-forwarded-for", "x-forwarded-host", callers.HEADER)
+        foreign = any(each in request.headers for each in telling)
+        return self.loopback_only and all(map(is_loopback, ends)) and not foreign
 
 
 def is_loopback(host: str) -> bool:

@@ -18,6 +18,7 @@ from durabletask.internal import orchestrator_service_pb2_grpc as stubs
 from starlette.applications import Starlette
 from starlette.responses import Response
 
+from embedded import callers
 from embedded.auth import Keys, is_loopback
 from embedded.errors import StartError
 from embedded.http import function_endpoints
@@ -29,6 +30,8 @@ from embedded.settings import AppSettings, HostSettings, read, resolve, variable
 from embedded.taskhub import TaskHub
 from embedded.timers import Timers
 from embedded.workitems import WorkItems
+
+logger = logging.getLogger(__name__)
 
 # A history or a payload may be of any size: gRPC's default of 4 MB is for strangers.
 GRPC_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
@@ -92,11 +95,15 @@ class Host:
         self._port = listener.getsockname()[1]
         running.enter_context(variables(read(AppSettings, self._app_dir / "local.settings.json").values))
         running.enter_context(variables({PUBSUB: own_connection_string(self.url)}))
+        if not callers.TELLS:
+            logger.warning(
+                "There is no /proc here: what calls from a sandbox or container is taken for your own program"
+            )
         pubsub = PubSub.from_connection_string(os.environ[PUBSUB])
         settings = read(HostSettings, self._app_dir / "host.json")
         self.functions = running.enter_context(load(self._app_dir, settings.route_prefix))
 
-        hub = TaskHub(self._hub_file, default_version=settings.default_version)
+        hub = TaskHub(self._hub_file, port=None, default_version=settings.default_version)
         address = await asyncio.to_thread(hub.start)
         running.push_async_callback(asyncio.to_thread, hub.stop)
         channel = await running.enter_async_context(grpc.aio.insecure_channel(address, options=GRPC_OPTIONS))
@@ -109,7 +116,7 @@ class Host:
             "connectionName": "Storage",
             "baseUrl": self.url + PREFIX,
             "requiredQueryStringParameters": query,
-            "rpcBaseUrl": f"http://{address}",
+            "rpcBaseUrl": address,
             "maxGrpcMessageSizeInBytes": 2**31 - 1,
         }
         invoker = Invoker(self._app_dir, json.dumps(client_binding), settings.max_activities + SPARE_THREADS)
@@ -131,7 +138,8 @@ class Host:
         running.push_async_callback(timers.drain, DRAIN)
         # uvicorn's notes on WebSockets, less than a warning, quote the query, which holds a token.
         options: dict[str, Any] = {"log_config": None, "log_level": "warning", "proxy_headers": False}
-        server = _Server(uvicorn.Config(web, timeout_graceful_shutdown=2 * DRAIN, **options))
+        options["http"] = callers.Protocol
+        server = _Server(uvicorn.Config(callers.marking(web), timeout_graceful_shutdown=2 * DRAIN, **options))
         running.push_async_callback(server.finish, asyncio.create_task(server.serve([listener])))
 
 

@@ -29,7 +29,7 @@ from worker.masking import Secrets
 from worker.model import ModelServer
 from worker.outputs import Outputs
 from worker.reports import Reports
-from worker.sandbox import choose
+from worker.sandbox import choose, programs_folder
 from worker.tools import OWN, Toolset, Workbench
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,12 @@ UNWANTED = 3
 
 async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
     """Live for ever. Raises an ExceptionGroup with StaleGeneration or Unauthorized when this worker must exit."""
-    outputs, programs = Outputs(folder / "outputs"), Outputs(folder / "programs")
+    with programs_folder(folder) as path:
+        await _work(data, folder, secrets, Outputs(path))
+
+
+async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Outputs) -> None:
+    outputs = Outputs(folder / "outputs")
     sandbox = choose(folder, (outputs.path, programs.path))
     logger.log(logging.INFO if sandbox.confined else logging.WARNING, sandbox.note)
     await process.kill(sandbox, process.TOOLS_MARK, str(folder))  # what an earlier worker's tools left running

@@ -88,11 +88,11 @@ def judge(tool: str, arguments: Mapping[str, Any], place: Place) -> Approval | N
     """What must be asked before this call is made."""
     if isinstance(script := arguments.get("command"), str):
         script = script.strip()
-        commands = list(bash.commands(script))
-        reasons = [reason for command in commands for reason in _reasons(command, place)]
-        reasons += _fetched_then_run(commands)
         where = "Run" if tool == "shell" else f"Run with {tool}"
-        return _question(f"{where} in {place.cwd}:\n\n{script}", reasons)
+        return _question(f"{where} in {place.cwd}:\n\n{script}", _of_script(script, place))
+    if tool == "background" and arguments["action"] == "input":  # perhaps a shell reads it
+        typed = str(arguments["text"] or "").strip()
+        return _question(f"Type into {arguments['id']}:\n\n{typed}", _of_script(typed, place))
     if isinstance(path := arguments.get("path"), str) and _holds_credentials(path, place):
         return _question(f"{tool} {_absolute(path, place)}", ["opens what may hold credentials"])
     return None
@@ -127,6 +127,12 @@ def _question(action: str, reasons: list[str]) -> Approval | None:
         digest = hashlib.sha256(action.encode()).hexdigest()
         action = f"{action[:LONGEST_ACTION]}\n[... {len(action) - LONGEST_ACTION} more, SHA-256 {digest}]"
     return Approval(action=action, reason=("It " + "; it ".join(dict.fromkeys(reasons)))[:1000] + ".")
+
+
+def _of_script(script: str, place: Place) -> list[str]:
+    commands = list(bash.commands(script))
+    reasons = [reason for command in commands for reason in _reasons(command, place)]
+    return [*reasons, *_fetched_then_run(commands)]
 
 
 def _reasons(command: Command, place: Place) -> Iterator[str]:

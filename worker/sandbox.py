@@ -13,7 +13,8 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +59,18 @@ def choose(folder: Path, read_only: Sequence[Path]) -> Sandbox:
     if user := os.environ.get(TOOL_USER):
         return as_user(user)
     return bubblewrap(folder, read_only)
+
+
+@contextmanager
+def programs_folder(folder: Path) -> Generator[Path]:
+    """Where the programs lie that tools run and must not change: not where a tool user may write, which is all of the
+    machine's folder."""
+    if TOOL_USER not in os.environ:
+        yield folder / "programs"
+        return
+    with TemporaryDirectory(prefix="nightshift-") as own:
+        os.chmod(own, 0o755)  # noqa: S103 - nothing in it is secret
+        yield Path(own)
 
 
 def as_user(user: str) -> Sandbox:

@@ -19,12 +19,16 @@ from embedded.taskhub.service import Service
 
 
 class TaskHub:
-    """Serves the file `path` on a loopback `port`, 0 for a free one. Without a path, nothing outlives `stop`.
+    """Serves the file `path` on a loopback `port`, 0 for a free one, None for a Unix socket of this user's alone.
+
+    Without a path, nothing outlives `stop`.
 
     `default_version` is that of orchestrations which a client starts without one.
     """
 
-    def __init__(self, path: str | Path | None = None, port: int = 0, default_version: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path | None = None, port: int | None = 0, default_version: str | None = None
+    ) -> None:
         self._path = path
         self._default_version = default_version
         self._port = port
@@ -32,14 +36,22 @@ class TaskHub:
         self._serving = False
 
     def start(self) -> str:
-        """Serve; returns "127.0.0.1:port". Raises StartError: the port is taken, the file locked, damaged or newer."""
+        """Serve; returns "127.0.0.1:port" or "unix:path".
+
+        Raises StartError: the port is taken, the file locked, damaged or newer.
+        """
         with ExitStack() as running:
-            path = self._path or Path(running.enter_context(tempfile.TemporaryDirectory(prefix="taskhub-")), "hub.db")
+            path, place = self._path, self._port
+            if path is None or place is None:  # a socket's path must be short, and its folder for nobody else
+                own = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="taskhub-")))
+                path, place = path or own / "hub.db", own / "hub.sock" if place is None else place
             portal = running.enter_context(start_blocking_portal(name="task-hub"))
-            self._port = running.enter_context(portal.wrap_async_context_manager(self._serve(Path(path))))
+            address = running.enter_context(portal.wrap_async_context_manager(self._serve(Path(path), place)))
             running.callback(setattr, self, "_serving", False)
             self._running, self._serving = running.pop_all(), True
-        return f"127.0.0.1:{self._port}"
+        if self._port is not None:
+            self._port = int(address.rpartition(":")[2])
+        return address
 
     def stop(self) -> None:
         """End all calls and close the file. May be repeated."""
@@ -56,13 +68,14 @@ class TaskHub:
             self.start()
 
     @asynccontextmanager
-    async def _serve(self, path: Path) -> AsyncGenerator[int]:
+    async def _serve(self, path: Path, place: int | Path) -> AsyncGenerator[str]:
         with closing(Service(path, self._default_version)) as service:
             try:
-                async with wire.serving(service.methods(), self._port) as port:
-                    yield port
+                async with wire.serving(service.methods(), place) as address:
+                    yield address
             except OSError as error:
-                raise StartError(f"the task hub cannot listen on port {self._port}: {error}") from error
+                where = f"{place} (choose another TMPDIR)" if isinstance(place, Path) else f"port {place}"
+                raise StartError(f"the task hub cannot listen on {where}: {error}") from error
 
 
 def create_hub(path: str | Path | None = None, port: int = 0) -> TaskHub:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from inspect import isawaitable
+from pathlib import Path
 from typing import Any, override
 from urllib.parse import quote
 
@@ -52,12 +53,20 @@ class Refused(Exception):
 
 
 @asynccontextmanager
-async def serving(methods: Mapping[bytes, Method], port: int) -> AsyncGenerator[int]:
-    """Serve `methods`, which are by path, on a loopback port, 0 for a free one. Raises OSError when it is taken."""
-    calls = Tasks()
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(methods, calls), "127.0.0.1", port)
+async def serving(methods: Mapping[bytes, Method], place: int | Path) -> AsyncGenerator[str]:
+    """Serve `methods`, which are by path, on a loopback port, 0 for a free one, or on a Unix socket of this user's.
+
+    Yields the address as clients take it. Raises OSError when the place is taken, or its path too long.
+    """
+    calls, loop = Tasks(), asyncio.get_running_loop()
+    if isinstance(place, Path):
+        server, address = await loop.create_unix_server(lambda: Connection(methods, calls), place), f"unix:{place}"
+        place.chmod(0o600)
+    else:
+        server = await loop.create_server(lambda: Connection(methods, calls), "127.0.0.1", place)
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield address
     finally:
         server.close()
         server.abort_clients()

@@ -111,6 +111,22 @@ def test_any_text_can_be_judged(command: str) -> None:
 NEW, OLD, MAIN = "a" * 40, "b" * 40, "refs/heads/main"
 
 
+@pytest.mark.parametrize("script", RISKY)
+def test_what_is_typed_into_a_process_is_judged_as_what_a_shell_runs(script: str) -> None:
+    typed: dict[str, object] = {"action": "input", "id": "bg1", "text": f"{script}\n"}
+    asked, ran = judge("background", typed, PLACE), judge("shell", {"command": script}, PLACE)
+    assert asked
+    assert ran
+    assert asked.reason == ran.reason
+    assert asked.action == f"Type into bg1:\n\n{script}"
+
+
+@pytest.mark.parametrize("text", [None, "", "y\n", '{"jsonrpc": "2.0"}\n', "print(2 + 3)\n", "\x03"])
+def test_most_of_what_is_typed_is_harmless(text: str | None) -> None:
+    assert judge("background", {"action": "input", "id": "bg1", "text": text}, PLACE) is None
+    assert judge("background", {"action": "output", "id": "bg1", "text": "sudo id"}, PLACE) is None
+
+
 @pytest.mark.parametrize(
     ("update", "reason"),
     [

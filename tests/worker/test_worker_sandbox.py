@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from tests.worker.controlplane import ControlPlane
 from worker import credentials, process, sandbox
 from worker.credentials import Tokens
 from worker.masking import Secrets
+from worker.outputs import Outputs
 from worker.tools import Workbench
 
 
@@ -191,6 +193,17 @@ async def test_tools_run_as_the_user_they_are_given(agent: Path) -> None:
         assert process.marked(process.TOOLS_MARK, str(agent)) == []
         await use(bench, "shell", command="sleep 1000", background=True)
         assert "was stopped by you" in (await use(bench, "background", action="stop", id="bg1")).text
+
+
+def test_the_programs_of_tools_are_not_for_their_user_to_change(agent: Path) -> None:
+    chosen = sandbox.choose(agent, ())
+    with sandbox.programs_folder(agent) as folder:
+        Outputs(folder).put("git", b"#!/bin/sh\necho ours\n", executable=True)
+        for change in (f"echo > {folder}/git", f"rm -f {folder}/git", f"mv {folder} {agent}/x", f"touch {folder}/x"):
+            done = subprocess.run(chosen.wrap(["sh", "-c", change], agent), capture_output=True)
+            assert done.returncode, change
+        assert subprocess.run(chosen.wrap([f"{folder}/git"], agent), capture_output=True).stdout == b"ours\n"
+    assert not folder.exists()
 
 
 async def test_tools_that_must_not_run_as_the_worker_do_not(agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
