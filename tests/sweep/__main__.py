@@ -3,6 +3,7 @@
     python -m tests.sweep                          every point, every mode
     python -m tests.sweep --sample 50 --seed 7     some of them
     python -m tests.sweep --mode host --at 37      one of them; --keep FOLDER keeps its data, logs and trace
+    python -m tests.sweep --done FILE              what FILE does not list yet: hours need not be spent at a stretch
     python -m tests.sweep --twice                  every point, and again a few points later: while it recovers
 
 Modes: `host` kills the server, `worker` kills the agent (what its tools started lives on), `both` kills both and the
@@ -41,7 +42,8 @@ async def points(keep: Path | None = None) -> dict[Mode, int]:
     return {"host": len(lines), "worker": len(alive), "both": len(lines)}
 
 
-async def sweep(plans: Iterable[Plan], jobs: int, keep: Path | None = None) -> list[Outcome]:
+async def sweep(plans: Iterable[Plan], jobs: int, keep: Path | None = None, done: Path | None = None) -> list[Outcome]:
+    """`done`: where each plan that held is noted, a line each."""
     outcomes: list[Outcome] = []
     waiting = list(reversed(list(plans)))
     total, begun = len(waiting), time.monotonic()
@@ -52,6 +54,9 @@ async def sweep(plans: Iterable[Plan], jobs: int, keep: Path | None = None) -> l
             outcomes.append(outcome)
             if outcome.violations:
                 print(describe(outcome), flush=True)
+            elif done:
+                with done.open("a") as notes:
+                    notes.write(f"{outcome.plan.name}\n")
             if len(outcomes) % 25 == 0:
                 print(f"{len(outcomes)} of {total} after {time.monotonic() - begun:.0f} s", flush=True)
 
@@ -99,6 +104,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, help="so many runs, drawn from all")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--done", type=Path, help="file of the runs that held: they are noted, and not done again")
     parser.add_argument("--keep", type=Path, help="folder for the folders of all runs")
     asked = parser.parse_args()
     sys.exit(asyncio.run(_main(asked)))
@@ -118,7 +124,9 @@ async def _main(asked: argparse.Namespace) -> int:
         plans = drawn.sample(plans, len(plans) if asked.sample is None else asked.sample)  # all: shuffled
         if asked.twice:
             plans = [replace(plan, at=(*plan.at, plan.at[0] + drawn.randint(1, SOON))) for plan in plans]
-    outcomes = await sweep(plans, asked.jobs, asked.keep)
+    held = set(asked.done.read_text().split()) if asked.done and asked.done.exists() else set[str]()
+    plans = [plan for plan in plans if plan.name not in held]
+    outcomes = await sweep(plans, asked.jobs, asked.keep, asked.done)
     print(table(counts, outcomes))
     bad = [each for each in outcomes if each.violations]
     for outcome in bad:
