@@ -22,6 +22,7 @@ from demo.forge import Forge
 from demo.model import MODELS, ScriptedModel
 from demo.sample import plant
 from nightshift.machines.local import MARK, machine_name
+from nightshift.models import ItemKind
 
 ROOT = Path(__file__).parents[2]
 OWNER, NAME = "acme", "tidytime"
@@ -54,9 +55,12 @@ class World:
         return session
 
     async def answered(self, id: str) -> Session:
-        return await self.until(
-            id, lambda it: 0 < it["last_message_seq"] <= it["answered_seq"] and it["phase"] in ("waiting", "stopped")
-        )
+        """The session, once it has answered what its log holds by now; its header may not tell of that yet."""
+        seq = asked = 0
+        while page := (await self.client.items(id, seq)).items:
+            seq = page[-1].seq
+            asked = max([asked, *(item.seq for item in page if item.kind is ItemKind.USER_MESSAGE)])
+        return await self.until(id, lambda it: it["answered_seq"] >= asked and it["phase"] in ("waiting", "stopped"))
 
     async def pulls(self) -> int:
         return len(await self.forge.pull_requests(OWNER, NAME))
