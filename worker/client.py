@@ -78,9 +78,9 @@ class ControlPlane:
         body = wanted.model_dump(mode="json")
         return Grant.model_validate(await patiently(lambda: self._send("POST", "reservations", json=body)))
 
-    async def github_token(self, repository: str) -> GitHubToken:
+    async def github_token(self, repository: str, renew: bool = False) -> GitHubToken:
         """Raises Retryable after a few tries: somebody waits for the answer and can be told."""
-        body = {"repository": repository}
+        body = {"repository": repository, "renew": renew}
         answer = await patiently(lambda: self._send("POST", "github-token", json=body), tries=5)
         return GitHubToken.model_validate(answer)
 

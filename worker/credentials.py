@@ -28,19 +28,28 @@ UNDATED = timedelta(minutes=10)
 
 
 class Tokens:
-    """`fetch` asks the control plane; what it gave is kept until shortly before it expires."""
+    """`fetch(repository, renew)` asks the control plane; what it gave is kept until shortly before it expires, or until
+    GitHub refuses it."""
 
-    def __init__(self, fetch: Callable[[str], Awaitable[GitHubToken]], learn: Callable[[str], None]) -> None:
+    def __init__(self, fetch: Callable[[str, bool], Awaitable[GitHubToken]], learn: Callable[[str], None]) -> None:
         self._fetch = fetch
         self._learn = learn
         self._kept: dict[str, tuple[str, datetime]] = {}
+        self._refused: set[str] = set()
+
+    def refuse(self, repository: str, token: str) -> None:
+        """GitHub took this token for none of its own (it may have been revoked): the next one is a new one."""
+        if self._kept.get(repository, ("",))[0] == token:
+            del self._kept[repository]
+            self._refused.add(repository)
 
     async def get(self, repository: str) -> str:
         """Raises Permanent if the session may not use the repository, Retryable if nobody answers."""
         token, until = self._kept.get(repository, ("", datetime.min.replace(tzinfo=UTC)))
         if datetime.now(UTC) < until:
             return token
-        answer = await self._fetch(repository)
+        answer = await self._fetch(repository, repository in self._refused)
+        self._refused.discard(repository)
         self._learn(answer.token)
         until = answer.expires_at - EARLY if answer.expires_at else datetime.now(UTC) + UNDATED
         self._kept[repository] = answer.token, until
@@ -95,6 +104,9 @@ async def _reply(tokens: Tokens, github_host: str, request: dict[str, str]) -> s
     if f"{request.get('protocol')}://{request.get('host')}" != github_host:
         return ""
     repository = request.get("path", "").removesuffix("/").removesuffix(".git")
+    if request.get("action") == "erase":
+        tokens.refuse(repository, request.get("password", ""))
+        return ""
     try:
         token = await tokens.get(repository)
     except NightshiftError as fault:  # git says 'authentication failed' to the model; the reason is for the operator

@@ -154,7 +154,7 @@ async def bench(
 ) -> AsyncGenerator[Workbench]:
     monkeypatch.setenv("SOME_TOKEN", "not for tools")
 
-    async def fetch(repository: str) -> GitHubToken:
+    async def fetch(repository: str, renew: bool) -> GitHubToken:
         return GitHubToken(token=SECRET)
 
     folder, secrets = tmp_path / "home", Secrets(SECRET)

@@ -21,14 +21,16 @@ REPOSITORY = f"{sample.OWNER}/{sample.NAME}"
 
 
 @asynccontextmanager
-async def forged(folder: Path, forge: Forge, token: str, *allowed: str) -> AsyncGenerator[Workbench]:
-    """A workbench. Afterwards the token is in no file of the machine."""
+async def forged(
+    folder: Path, forge: Forge, token: str, *allowed: str, revoked: bool = False
+) -> AsyncGenerator[Workbench]:
+    """A workbench. Afterwards the token is in no file of the machine. `revoked`: the first one is worth nothing."""
     secrets = Secrets()
 
-    async def fetch(repository: str) -> GitHubToken:
+    async def fetch(repository: str, renew: bool) -> GitHubToken:
         if allowed and repository not in allowed:
             raise Permanent("Not this session's repository.")
-        return GitHubToken(token=token)
+        return GitHubToken(token=token if renew or not revoked else "ghp_revoked" + "0" * 25)
 
     config = configuration(github_api_url=forge.api_url, github_host=forge.url)
     tokens = Tokens(fetch, secrets.add)

@@ -101,7 +101,12 @@ async def test_an_unknown_one_and_too_many(bench: Workbench, monkeypatch: pytest
 
 
 async def test_after_a_restart_of_the_worker_they_are_said_to_have_ended(tmp_path: Path) -> None:
-    arguments = tmp_path / "home", configuration(), Tokens(lambda _: asyncio.Future(), lambda token: None), Secrets()
+    arguments = (
+        tmp_path / "home",
+        configuration(),
+        Tokens(lambda repository, renew: asyncio.Future(), lambda token: None),
+        Secrets(),
+    )
     async with workbench(*arguments) as bench:
         await start(bench, "echo one; exit 0")
         await start(bench, "echo two; sleep 1000")

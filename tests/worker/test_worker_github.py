@@ -48,6 +48,17 @@ async def test_half_a_clone_is_never_taken_for_a_whole_one(bench: Workbench) -> 
     assert "Opened pull request" in (await publish(bench)).text
 
 
+@pytest.mark.parametrize("first", ["clone", "issue_read"])
+async def test_a_token_that_github_refuses_is_renewed(tmp_path: Path, forge: Forge, first: str) -> None:
+    """It was revoked before its time: git's helper and the tools tell, and the next call has a new one."""
+    number: dict[str, object] = {"number": 1} if first == "issue_read" else {}
+    async with forged(tmp_path / "machine", forge, forge.add_token("nightshift"), REPOSITORY, revoked=True) as bench:
+        refused = await use(bench, first, repository=REPOSITORY, **number)
+        assert refused.is_error
+        again = await use(bench, first, repository=REPOSITORY, **number)
+        assert not again.is_error, again.text
+
+
 async def test_clone_leaves_a_folder_of_that_name_alone(bench: Workbench) -> None:
     (bench.workspace / REPOSITORY).mkdir(parents=True)
     assert "is no clone" in (await use(bench, "clone", repository=REPOSITORY)).text
@@ -122,7 +133,7 @@ async def test_the_same_comment_call_does_not_double(bench: Workbench, forge: Fo
 async def test_a_token_is_kept_until_it_nearly_expires(lifetime: timedelta, fetches: int) -> None:
     fetched: list[str] = []
 
-    async def fetch(repository: str) -> GitHubToken:
+    async def fetch(repository: str, renew: bool) -> GitHubToken:
         fetched.append(repository)
         return GitHubToken(token="t" * 20, expires_at=datetime.now(UTC) + lifetime)
 

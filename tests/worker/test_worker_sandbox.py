@@ -25,7 +25,7 @@ from worker.outputs import Outputs
 from worker.tools import Workbench
 
 
-async def fetch(repository: str) -> GitHubToken:
+async def fetch(repository: str, renew: bool) -> GitHubToken:
     return GitHubToken(token=SECRET)
 
 

@@ -1,6 +1,6 @@
 """What git asks the worker, over its socket.
 
-git.py credential SOCKET get|store|erase      git's credential helper; nothing is stored, so nothing is erased
+git.py credential SOCKET get|store|erase      git's credential helper; erase: the worker hears what was refused
 git.py push SOCKET REMOTE URL                 git's pre-push hook: gathers the facts, asks, runs the repository's own
 """
 
@@ -31,8 +31,8 @@ def ask(path: str, request: bytes) -> bytes:
 
 
 def credential(socket: str, action: str) -> int:
-    if action == "get":
-        sys.stdout.buffer.write(ask(socket, sys.stdin.buffer.read()))
+    if action in ("get", "erase"):
+        sys.stdout.buffer.write(ask(socket, sys.stdin.buffer.read() + f"action={action}\n".encode()))
     return 0
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from github import Auth, Github, GithubException, GithubRetry
+from github import Auth, BadCredentialsException, Github, GithubException, GithubRetry
 from github.Repository import Repository
 
 from nightshift.errors import ModelRetry
@@ -21,10 +21,14 @@ LONGEST = 60_000
 
 async def on_github[T](name: str, bench: Workbench, work: Callable[[Repository], T]) -> T:
     """Run blocking PyGithub calls in a thread. Raises ModelRetry with GitHub's own words."""
-    auth = Auth.Token(await bench.tokens.get(name))
+    token = await bench.tokens.get(name)
+    auth = Auth.Token(token)
     client = Github(auth=auth, base_url=bench.config.github_api_url, timeout=30, retry=GithubRetry(total=3))
     try:
         return await asyncio.to_thread(lambda: work(client.get_repo(name)))
+    except BadCredentialsException as fault:
+        bench.tokens.refuse(name, token)
+        raise ModelRetry(f"GitHub refused the token for {name}; a new one is asked for. Call again.") from fault
     except GithubException as fault:
         raise ModelRetry(f"GitHub answered {fault.status} about {name}: {fault.message or fault.data}") from fault
     finally:

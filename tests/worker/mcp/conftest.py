@@ -51,7 +51,7 @@ class Rig:
 async def running(folder: Path, servers: dict[str, Any], sandbox: Sandbox = NO_SANDBOX) -> AsyncGenerator[Rig]:
     """The servers of this configuration, before the first turn."""
 
-    async def fetch(repository: str) -> GitHubToken:
+    async def fetch(repository: str, renew: bool) -> GitHubToken:
         raise NotImplementedError
 
     async def append(item: NewItem) -> None:
