@@ -45,7 +45,8 @@ class Task:
         """What the scripted model must be told to solve it so: it has no intelligence of its own."""
         content = (self.folder / f"{patch}.patch").read_text()
         commands = (
-            f"cd {self.name} && git switch -c fix && patch -p0 <<'PATCH'\n{content}PATCH\ngit commit -qam 'Fix it'"
+            f"cd {self.repository} && git switch -c fix && patch -p0 <<'PATCH'\n{content}PATCH\n"
+            "git commit -qam 'Fix it'"
         )
         calls = (
             ("clone", {"repository": self.repository}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +65,7 @@ async def test_one_client_that_cannot_be_closed_leaves_no_other_open(tmp_path: P
     services = replace(build(Settings.read(BASE | {"NIGHTSHIFT_DATA_DIR": str(tmp_path)})), live=Stuck())
     with pytest.raises(OSError, match="gone"):
         await services.close()
-    with pytest.raises(RuntimeError, match="after shutdown"):
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         await services.store.read("a", "b")
 
 
