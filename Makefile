@@ -4,6 +4,8 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# Most tests wait for processes: three at a time keep two cores busy. What shares a file shares its servers.
+TESTS := $(PY) -m pytest -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check format bench eval record sweep clean
@@ -24,10 +26,10 @@ up: $(READY)  ## serve the pages and the API on http://127.0.0.1:7071 (your mode
 	@$(PY) -m cli up
 
 test: $(READY)  ## all tests
-	@$(PY) -m pytest
+	@$(TESTS)
 
 check: $(READY)  ## what CI runs: format, lint, types, tests
-	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/pyright && $(PY) -m pytest
+	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/pyright && $(TESTS)
 
 format: $(READY)  ## format and mend what can be mended
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
