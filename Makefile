@@ -4,8 +4,8 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-# Most tests wait for processes: three at a time keep two cores busy. What shares a file shares its servers.
-TESTS := $(PY) -m pytest -n 3 --dist loadfile
+# Many tests wait for processes, so two go side by side. What shares a file shares its servers.
+TESTS := $(PY) -m pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check format bench eval record sweep clean
