@@ -16,7 +16,7 @@ from nightshift import telemetry
 from nightshift.errors import NotFound, Permanent, StaleGeneration
 from nightshift.lifecycle import Action, Seen, State, looks_at_machine
 from nightshift.log import Log
-from nightshift.models import Control, Effect, Failure, Item, ItemKind, MachineSpec, NewItem, Phase, Report, Session
+from nightshift.models import Control, Effect, Failure, Item, ItemKind, MachineSpec, NewItem, Report
 from nightshift.pricing import total
 from nightshift.services import Services
 from nightshift.tokens import WorkerIdentity, issue
@@ -102,23 +102,11 @@ async def project(services: Services, state: State) -> None:
     told = {"title", "todo", "pull_requests", "usage", "budget_usd", "failure"}
     changes = state.model_dump(include=clock | counters | told)
     try:
-        before = await log.session(session_id)
-        after = await log.project(session_id, state.revision, changes)
+        await log.project(session_id, state.revision, changes)
     except NotFound:
         _log.info("session %s is gone; nothing to project", session_id)
         return
-    _count(before, after)
     await services.live.hint(session_id, state.item_seq)
-
-
-def _count(before: Session, after: Session) -> None:
-    """What this projection changed. A repeat changes nothing, so it counts nothing."""
-    if before.revision == 0 < after.revision:
-        telemetry.sessions_begun.add(1)
-    if before.phase is not Phase.FAILED and after.phase is Phase.FAILED:
-        telemetry.sessions_failed.add(1)
-    if (spent := (after.usage.cost_usd or 0) - (before.usage.cost_usd or 0)) > 0:
-        telemetry.cost.add(spent)
 
 
 @_traced

@@ -24,13 +24,16 @@ _KEPT = 5.0
 """Seconds for which an answer is given again: whoever asks without end costs the dependencies nothing."""
 
 
+type Name = Literal["store", "files", "hub", "machines"]
+
+
 class Health(Model):
     status: Literal["ok"] = "ok"
     version: str = __version__
 
 
 class Dependency(Model):
-    name: Literal["store", "files", "hub", "machines"]
+    name: Name
     ok: bool
     milliseconds: int
 
@@ -53,7 +56,7 @@ async def get_readiness(
     state = request.app.state
     asked, readiness = getattr(state, "readiness", (0.0, None))
     if readiness is None or time.monotonic() - asked > _KEPT:
-        probes: dict[Literal["store", "files", "hub", "machines"], Callable[[], Awaitable[object]]] = {
+        probes: dict[Name, Callable[[], Awaitable[object]]] = {
             "store": lambda: services.store.read(_PROBE, _PROBE),
             "files": lambda: services.blobs.list(_PROBE),
             "hub": lambda: doorbell.knows(_PROBE),
@@ -67,9 +70,7 @@ async def get_readiness(
     return readiness
 
 
-async def _look(
-    name: Literal["store", "files", "hub", "machines"], probe: Callable[[], Awaitable[object]]
-) -> Dependency:
+async def _look(name: Name, probe: Callable[[], Awaitable[object]]) -> Dependency:
     begun = time.monotonic()
     try:
         async with asyncio.timeout(_PATIENCE):

@@ -27,7 +27,7 @@ def azure_faults(service: str) -> Generator[None]:
             raise TooLarge(f"{service} does not take a payload that large: {reason}") from error
         if status is None or status < 400 or status >= 500 or status in _PASSING:
             answer: Any = error.response
-            after = None if answer is None else _retry_after(answer.headers)
+            after = None if answer is None else retry_after(answer.headers)
             raise Retryable(f"{service}: {status or type(error).__name__}: {reason}", after) from error
         raise Permanent(
             f"{service} refused the request: {status}: {reason}",
@@ -42,7 +42,7 @@ def _reason(error: AzureError) -> str:
     return (str(error.message).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds."""
     for name, unit in (("x-ms-retry-after-ms", 1000), ("retry-after-ms", 1000), ("Retry-After", 1)):
         value = headers.get(name, "")

@@ -21,6 +21,7 @@ from nightshift.models import (
     NewControl,
     NewItem,
     NewReport,
+    Phase,
     Report,
     Session,
     Stream,
@@ -100,12 +101,13 @@ class Log:
             if session.revision >= revision:
                 return session
             update = changes | {"revision": revision, "updated_at": utc_now()}
-            session = Session.model_validate(session.model_dump() | update)
+            projected = Session.model_validate(session.model_dump() | update)
             try:
-                await self._store.replace(document, _session_body(session))
+                await self._store.replace(document, _session_body(projected))
             except PreconditionFailed:
                 continue  # a repeat of this very activity won: look again, and find our revision there
-            return session
+            _count_projection(session, projected)
+            return projected
 
     async def _session_document(self, session_id: str) -> Document:
         document = await self._store.read(session_id, SESSION)
@@ -312,6 +314,15 @@ def _announces_newer(document: Document, generation: int) -> bool:
 
 def _stale(generation: int) -> str:
     return f"Generation {generation} of this session's machine was replaced by a newer one; this worker must exit"
+
+
+def _count_projection(before: Session, after: Session) -> None:
+    if before.revision == 0:
+        telemetry.sessions_begun.add(1)
+    if before.phase is not Phase.FAILED and after.phase is Phase.FAILED:
+        telemetry.sessions_failed.add(1)
+    if (spent := (after.usage.cost_usd or 0) - (before.usage.cost_usd or 0)) > 0:
+        telemetry.cost.add(spent)
 
 
 def _count(model: str, before: Tokens, after: Tokens) -> None:

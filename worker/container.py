@@ -16,7 +16,6 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import Literal
 
 from aiohttp import web
@@ -74,7 +73,6 @@ class Container:
             self._spec = spec
             self._worker = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "worker", "--machine", f"nightshift-{spec.session_id}"),
-                cwd=Path.cwd(),
                 stdin=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )

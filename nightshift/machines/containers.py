@@ -15,6 +15,7 @@ import httpx
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ClientAuthenticationError
 
+from nightshift.azure import retry_after
 from nightshift.errors import Permanent, Retryable
 from nightshift.machines.local import machine_name
 from nightshift.models import Failure, MachineInfo, MachineSpec, MachineState, Power
@@ -119,7 +120,9 @@ class ContainerMachines:
                 "Give its identity the role 'Azure ContainerApps Session Executor' on the pool.",
             )
         if answer.status_code in (408, 429) or answer.status_code >= 500:
-            raise Retryable(f"The session pool is busy: {answer.status_code} {answer.text[:200]}", _pause(answer))
+            raise Retryable(
+                f"The session pool is busy: {answer.status_code} {answer.text[:200]}", retry_after(answer.headers)
+            )
         return answer
 
 
@@ -133,8 +136,3 @@ def _info(session: dict[str, Any]) -> MachineInfo:
         generation=0,
         started_at=datetime.fromisoformat(created) if created else None,
     )
-
-
-def _pause(answer: httpx.Response) -> float | None:
-    header = answer.headers.get("Retry-After", "")
-    return float(header) if header.isdigit() else None

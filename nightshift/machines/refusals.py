@@ -11,6 +11,7 @@ from typing import Any
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
+from nightshift.azure import retry_after
 from nightshift.errors import Permanent, Retryable
 
 
@@ -177,7 +178,7 @@ def translate(error: AzureError) -> Refusal:
     """Whatever the SDK raises. A cut connection or an answer that was lost says nothing about what was done."""
     if isinstance(error, HttpResponseError) and (error.status_code or 0) >= 400:
         code, message = _said(error)
-        return refusal(error.status_code or 0, code, message, _retry_after(error))
+        return refusal(error.status_code or 0, code, message, retry_after(getattr(error.response, "headers", {})))
     if isinstance(error, ClientAuthenticationError):
         advice = "Check the function app's managed identity."
         return Permanent(f"Nightshift cannot sign in to Azure ({str(error)[:300]})", advice)
@@ -193,9 +194,3 @@ def _said(error: HttpResponseError) -> tuple[str, str]:
         told = next(iter(getattr(told, "details", None) or ()), None)
     known = (each for each in said if any(rule.fits(each[0], each[1].casefold()) for rule in _RULES))
     return next(known, said[0] if said else ("", error.message or ""))
-
-
-def _retry_after(error: HttpResponseError) -> float | None:
-    headers: dict[str, str] = getattr(error.response, "headers", {})
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isdigit() else None
