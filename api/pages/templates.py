@@ -11,7 +11,7 @@ from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from api.pages.assets import static
+from api.pages.assets import modules, static
 from api.pages.words import LANGUAGES, preferred, words
 from nightshift import rendering
 from nightshift.models import UsageTotal
@@ -83,7 +83,13 @@ def _environment(language: str) -> Environment:
         "money": money,
         "short": short,
     }
-    functions: dict[str, Any] = {"static": static, "t": words(language), "languages": LANGUAGES, "themes": THEMES}
+    functions: dict[str, Any] = {
+        "static": static,
+        "modules": modules,
+        "t": words(language),
+        "languages": LANGUAGES,
+        "themes": THEMES,
+    }
     environment.filters.update(filters)
     environment.globals.update(functions)
     return environment

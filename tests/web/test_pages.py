@@ -192,8 +192,12 @@ async def test_static_files_are_those_of_the_folder_only(client: AsyncClient, na
     assert (await client.get(f"/static/0/{name}")).status_code == 404
 
 
-def test_all_scripts_together_are_small() -> None:
-    assert sum(len(asset.content) for name, asset in assets().items() if name.endswith(".js")) < 40_000
+async def test_the_scripts_of_each_page_are_small(client: AsyncClient, new_session: NewSession) -> None:
+    await new_session()
+    for path in ("/", "/sessions", "/sessions/s-1", "/cost", "/settings", "/admin"):
+        preloaded = re.findall(r'modulepreload" href="/static/\w+/([^"]+)"', (await client.get(path)).text)
+        assert preloaded
+        assert sum(len(assets()[name].content) for name in preloaded) < 40_000, path
 
 
 @pytest.mark.parametrize(

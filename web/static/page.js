@@ -11,6 +11,17 @@ export function showProblem(message) {
   const element = document.getElementById('problem');
   element.textContent = message;
   element.hidden = !message;
+  if (message) element.scrollIntoView({ block: 'nearest' });
+}
+
+/** Does what somebody asked for, and shows why if it cannot be done. */
+export async function attempt(act) {
+  showProblem('');
+  try {
+    await act();
+  } catch (error) {
+    showProblem(error.message);
+  }
 }
 
 let saying = 0;

@@ -5,7 +5,7 @@ import { uploadTo } from './files.js';
 import { fragment, request } from './http.js';
 import { follow } from './live.js';
 import { fetchNew, following, lastSeq, toBottom } from './log.js';
-import { replace, setTitle, showProblem } from './page.js';
+import { attempt, replace, setTitle } from './page.js';
 import { t, tick } from './words.js';
 
 const main = document.getElementById('main');
@@ -73,15 +73,6 @@ const writing = composer(form, {
   },
 });
 
-async function attempt(act) {
-  showProblem('');
-  try {
-    await act();
-  } catch (error) {
-    showProblem(error.message);
-  }
-}
-
 const act = (name) => attempt(async () => {
   if (name === 'delete') {
     await request('DELETE', api);
@@ -98,6 +89,14 @@ document.addEventListener('click', (event) => {
   else if (name) act(name);
 });
 
+/** A dialog that was closed with more than its refusal, which is the empty value. */
+const answered = (box, then) => box.addEventListener('close', () => {
+  if (box.returnValue) then();
+  box.returnValue = '';
+});
+
+answered(dialog, () => act('delete'));
+
 // --- the budget ----------------------------------------------------------------------------------------------
 
 const budget = document.getElementById('budget');
@@ -108,14 +107,10 @@ panel.addEventListener('click', (event) => {
   budget.querySelector('input').value = button.dataset.budget;
   budget.showModal();
 });
-budget.addEventListener('close', () => {
-  const wanted = Number(budget.querySelector('input').value);
-  if (budget.returnValue && wanted > 0) attempt(async () => {
-    await request('POST', `${api}/budget`, { budget_usd: wanted });
-    look();
-  });
-  budget.returnValue = '';
-});
+answered(budget, () => attempt(async () => {
+  await request('POST', `${api}/budget`, { budget_usd: Number(budget.querySelector('input').value) });
+  look();
+}));
 
 // --- the timeline, while it is open --------------------------------------------------------------------------
 
@@ -125,11 +120,6 @@ const lookBack = async () => {
   if (html) show(timeline.querySelector('div'), html);
 };
 timeline.addEventListener('toggle', lookBack);
-
-dialog.addEventListener('close', () => {
-  if (dialog.returnValue === 'delete') act('delete');
-  dialog.returnValue = '';
-});
 
 log.addEventListener('click', (event) => {
   const button = event.target.closest('[data-do]');

@@ -1,6 +1,6 @@
 // Look, preferences, templates and API keys.
 import { fragment, request, uuid } from './http.js';
-import { replace, say, setLanguage, setTheme, showProblem } from './page.js';
+import { attempt, replace, say, setLanguage, setTheme } from './page.js';
 import { t } from './words.js';
 
 const form = document.getElementById('preferences');
@@ -10,16 +10,6 @@ const made = document.getElementById('made-key');
 
 document.getElementById('theme').addEventListener('change', (event) => setTheme(event.target.value));
 document.getElementById('language').addEventListener('change', (event) => setLanguage(event.target.value));
-
-async function attempt(act) {
-  showProblem('');
-  try {
-    await act();
-  } catch (error) {
-    showProblem(error.message);
-    scrollTo(0, 0);
-  }
-}
 
 const field = (box, name) => box.querySelector(`[name=${name}]`).value.trim();
 
