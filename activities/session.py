@@ -100,7 +100,7 @@ async def project(services: Services, state: State) -> None:
     clock = {"phase", "stage", "since", "deadline", "machine_since", "generation"}
     counters = {"turns", "item_seq", "last_message_seq", "answered_seq"}
     told = {"title", "todo", "pull_requests", "usage", "budget_usd", "failure"}
-    changes = state.model_dump(include=clock | counters | told)
+    changes = state.model_dump(include=clock | counters | told) | {"needs_user": state.needs_user}
     try:
         await log.project(session_id, state.revision, changes)
     except NotFound:

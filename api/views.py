@@ -18,6 +18,7 @@ from nightshift.models import (
     Id,
     Model,
     ModelName,
+    Need,
     Phase,
     PullRequest,
     Session,
@@ -89,6 +90,8 @@ class SessionView(Model):
     effort: Effort | None
     phase: Phase
     stage: str
+    needs_user: Need | None
+    """Why it does not go on before you say something; None while it works, and when it is done."""
     since: datetime | None
     """When it came to this phase."""
     deadline: datetime | None

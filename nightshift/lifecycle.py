@@ -23,6 +23,7 @@ from nightshift.models import (
     Effect,
     Failure,
     MachineState,
+    Need,
     Phase,
     Power,
     PullRequest,
@@ -72,6 +73,8 @@ class State(_Frozen):
     """The provider confirmed that no machine of this session runs."""
     machine_deleted: bool = True
     failure: Failure | None = None
+    last_need: Need | None = None
+    """Why the newest turn that ended did so before the work was done."""
     title: str | None = None
     todo: list[Todo] = []
     pull_requests: list[PullRequest] = []
@@ -82,6 +85,14 @@ class State(_Frozen):
     def needs_work(self) -> bool:
         """There is a message that no turn has served."""
         return self.last_message_seq > max(self.answered_seq, self.stopped_seq)
+
+    @property
+    def needs_user(self) -> Need | None:
+        """What the session waits for that only its user can give."""
+        if self.phase is Phase.FAILED:
+            return Need.FAILURE
+        over = self.phase in (Phase.DELETING, Phase.DELETED)
+        return None if over or self.last_message_seq > self.answered_seq else self.last_need
 
 
 class Seen(_Frozen):
@@ -171,6 +182,7 @@ def _take_in(state: State, seen: Seen, now: datetime) -> State:
     if seen.heard is not None and seen.heard[0] == state.generation:
         heard = max(filter(None, (heard, seen.heard[1])))
     answered, turns, tries = max(state.answered_seq, seen.answered_seq), max(state.turns, seen.turns), state.tries
+    last_need = state.last_need
     for report in seen.reports:
         if report.seq <= state.report_seq:
             continue
@@ -178,11 +190,13 @@ def _take_in(state: State, seen: Seen, now: datetime) -> State:
             heard = max(filter(None, (heard, report.created_at)))
         if report.kind in (ReportKind.COMPLETED, ReportKind.FAILED, ReportKind.INTERRUPTED):
             tries = 0
+            last_need = report.needs_user if report.through_seq >= answered else last_need
         if report.through_seq > answered:  # a `started` may tell it too: of a turn whose worker died before its report
             turns += 1
             answered = report.through_seq
         update["report_seq"] = report.seq
     update |= {"answered_seq": answered, "turns": turns, "tries": tries, "heard_at": heard}
+    update["last_need"] = last_need
     if seen.machine is not None:
         update["machine_down"] = seen.machine.power in DOWN
     for effect in seen.effects:

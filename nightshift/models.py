@@ -52,6 +52,19 @@ class Phase(StrEnum):
     DELETED = "deleted"
 
 
+class Need(StrEnum):
+    """Why a session does not go on before its user says something. Without one it is done, or at work."""
+
+    APPROVAL = "approval"
+    """A risky action waits for a yes."""
+    PLAN = "plan"
+    """A plan waits for a yes, or for what should be other about it."""
+    BUDGET = "budget"
+    LIMIT = "limit"
+    """Steps or time are used up."""
+    FAILURE = "failure"
+
+
 class Stream(StrEnum):
     """The three append-only streams of a session's log."""
 
@@ -230,6 +243,8 @@ class NewReport(Model):
     through_seq: int = 0
     """Every user message up to this seq has been served."""
     detail: str = Field(default="", max_length=4000)
+    needs_user: Need | None = None
+    """Why the turn ended, if it did so before the work was done."""
     usage: list[TurnUsage] = []
 
 
@@ -281,6 +296,8 @@ class Session(Model):
     """Grows with each projection, so that a late repeat never overwrites a newer one."""
     phase: Phase = Phase.STARTING
     stage: str = "queued"
+    needs_user: Need | None = None
+    """None as soon as the user has said something."""
     since: datetime | None = None
     """When it came to this phase."""
     deadline: datetime | None = None

@@ -8,23 +8,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from nightshift.models import EFFORTS, Approval, Effort, Item, ItemKind, ReportKind, Tokens, TurnUsage
+from nightshift.models import EFFORTS, Approval, Effort, Item, ItemKind, Need, ReportKind, Tokens, TurnUsage
 from worker import stuck
 from worker.context import ELIDED, SUMMARY, Context
 from worker.envelope import Envelope
 from worker.model.port import FAULT_CODES
 
-CLOSING = {
-    "turn_failed": ReportKind.FAILED,
-    "step_limit": ReportKind.FAILED,
-    "time_limit": ReportKind.FAILED,
-    "budget_exhausted": ReportKind.FAILED,
-    "stuck": ReportKind.FAILED,
-    "turn_interrupted": ReportKind.INTERRUPTED,
-    **dict.fromkeys(FAULT_CODES, ReportKind.FAILED),
-    "approval_needed": ReportKind.COMPLETED,
+CLOSING: dict[str, tuple[ReportKind, Need | None]] = {
+    "turn_failed": (ReportKind.FAILED, Need.FAILURE),
+    "step_limit": (ReportKind.FAILED, Need.LIMIT),
+    "time_limit": (ReportKind.FAILED, Need.LIMIT),
+    "budget_exhausted": (ReportKind.FAILED, Need.BUDGET),
+    "stuck": (ReportKind.FAILED, Need.FAILURE),
+    "turn_interrupted": (ReportKind.INTERRUPTED, None),
+    **dict.fromkeys(FAULT_CODES, (ReportKind.FAILED, Need.FAILURE)),
+    "approval_needed": (ReportKind.COMPLETED, Need.APPROVAL),
 }
-"""Notices that end a turn as a final answer does."""
+"""Notices that end a turn as a final answer does: what is reported of it, and what it needs of the user."""
 APPROVAL_USED = "approval_used"
 """The notice that a risky action is being done, before it is: the user's yes is used up."""
 EMPTY = "empty_response"
@@ -47,6 +47,7 @@ class Closing:
     turn: int | None
     through_seq: int
     detail: str = ""
+    needs_user: Need | None = None
 
 
 @dataclass
@@ -174,15 +175,15 @@ class History:
         return asked[-1] if asked else otherwise
 
     def _close(self, item: Item, through: int) -> None:
-        kind = None
+        detail, need = "", None
         if item.kind is ItemKind.ASSISTANT_MESSAGE and item.final:
-            kind, detail = ReportKind.COMPLETED, ""
+            kind = ReportKind.COMPLETED
         elif item.kind is ItemKind.NOTICE and item.code in CLOSING:
-            kind, detail = CLOSING[item.code], item.text[:4000]
+            (kind, need), detail = CLOSING[item.code], item.text[:4000]
         else:
             return
         if self.closing is None or through > self.closing.through_seq:
-            self.closing = Closing(kind, item.turn, through, detail)
+            self.closing = Closing(kind, item.turn, through, detail, need)
 
 
 def output_id(call: Item) -> str:

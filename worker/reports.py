@@ -7,7 +7,7 @@ import logging
 import time
 
 from nightshift.errors import Retryable
-from nightshift.models import Grant, NewReport, ReportKind, Reservation, WorkerConfig
+from nightshift.models import Grant, Need, NewReport, ReportKind, Reservation, WorkerConfig
 from worker.client import ControlPlane, patiently
 from worker.history import Closing
 from worker.log import Log
@@ -34,7 +34,7 @@ class Reports:
         await self._deliver(ReportKind.STARTED, None, self._log.history.answered)
 
     async def closed(self, closing: Closing) -> None:
-        await self._deliver(closing.kind, closing.turn, closing.through_seq, closing.detail)
+        await self._deliver(closing.kind, closing.turn, closing.through_seq, closing.detail, closing.needs_user)
 
     async def step_done(self) -> None:
         """`progress`, but not after every quick step: the model should not wait for what only people look at."""
@@ -69,8 +69,11 @@ class Reports:
             await asyncio.sleep(self._config.heartbeat_seconds)
             await self.progress()
 
-    async def _deliver(self, kind: ReportKind, turn: int | None, through: int, detail: str = "") -> None:
+    async def _deliver(
+        self, kind: ReportKind, turn: int | None, through: int, detail: str = "", needs_user: Need | None = None
+    ) -> None:
         report = self._report(kind, turn, through, detail)
+        report.needs_user = needs_user
         report.id = f"{kind}-{turn or 0}-{through}-g{self._config.generation}"
         async with self._order:
             await patiently(lambda: self._plane.report(report))

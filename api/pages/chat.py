@@ -59,7 +59,7 @@ async def show_fragment(session_id: str, frame: FrameDep, after: After = 0, befo
         "more": part.more,
         "head_html": frame.part("_head.html", session=session),
         "panel_html": frame.part("_panel.html", session=session, pulls=pulls),
-        "title": session.title,
+        "title": f"● {session.title}" if session.needs_user else session.title,
         "phase": session.phase,
     }
     return JSONResponse(answer, headers=HEADERS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from nightshift.lifecycle import Action, Seen, State, advance, looks_at_machine, start_failed
-from nightshift.models import Control, ControlKind, Failure, MachineState, Phase, Power, Report, ReportKind
+from nightshift.models import Control, ControlKind, Failure, MachineState, Need, Phase, Power, Report, ReportKind
 from nightshift.settings import Deadlines
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -48,12 +48,17 @@ class World:
         seq = len(self.controls) + 1
         self.controls.append(Control(kind=kind, at_seq=self.seq, seq=seq, created_at=self.now))
 
-    def report(self, kind: ReportKind) -> None:
+    def report(self, kind: ReportKind, needs_user: Need | None = None) -> None:
         generation = self.machine_generation
         seq = len(self.reports) + 1
         self.reports.append(
             Report(
-                kind=kind, generation=generation, through_seq=max(self.served, default=0), seq=seq, created_at=self.now
+                kind=kind,
+                generation=generation,
+                through_seq=max(self.served, default=0),
+                needs_user=needs_user,
+                seq=seq,
+                created_at=self.now,
             )
         )
         self.heard = (generation, self.now)
@@ -341,6 +346,44 @@ def test_a_turn_whose_worker_died_before_its_report_is_counted_once() -> None:
     world.report(ReportKind.COMPLETED)
     world.step()
     assert (world.state.answered_seq, world.state.turns) == (1, 1)
+
+
+def test_what_a_session_needs_of_its_user_is_told_until_they_say_something() -> None:
+    world = World()
+    world.worker_may_start = False
+    world.message()
+    world.step()
+    world.served = {1}
+    world.report(ReportKind.STARTED)
+    world.step()
+    assert world.state.needs_user is None
+    world.report(ReportKind.COMPLETED, Need.APPROVAL)
+    world.step()
+    world.report(ReportKind.STARTED)  # a worker of a later start
+    run_until(world, Phase.STOPPED)
+    assert world.state.needs_user is Need.APPROVAL
+    anew = World()  # an orchestration whose task hub was lost
+    anew.served, anew.messages, anew.seq, anew.reports = world.served, world.messages, world.seq, world.reports
+    anew.step()
+    assert anew.state.needs_user is Need.APPROVAL
+    world.message()
+    world.step()
+    assert world.state.needs_user is None
+    world.served = {1, 2}
+    world.report(ReportKind.COMPLETED)
+    world.step()
+    assert world.state.needs_user is None
+
+
+def test_a_failed_session_needs_its_user_until_it_is_deleted() -> None:
+    world = World()
+    world.message()
+    world.worker_may_start = False
+    run_until(world, Phase.FAILED)
+    assert world.state.needs_user is Need.FAILURE
+    world.control(ControlKind.DELETE)
+    world.step()
+    assert world.state.needs_user is None
 
 
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.WAITING, Phase.STOPPING, Phase.STOPPED, Phase.FAILED])

@@ -109,6 +109,24 @@ async def test_a_risky_action_is_approved_once(
     assert await page.get_by_role("button", name="Approve").count() == 0
 
 
+async def test_a_session_that_needs_its_user_says_so_everywhere(
+    page: Any, url: str, services: Services, new_session: NewSession
+) -> None:
+    await new_session(phase="waiting")
+    await page.goto(f"{url}/sessions/s-1")
+    await services.log.project("s-1", 2, {"phase": "stopped", "needs_user": "approval"})
+    await page.locator("#head .badge.asks", has_text="needs your yes").wait_for()
+    await page.locator("#panel .badge.asks", has_text="needs your yes").wait_for()
+    await page.locator("#rail .dot.asks").wait_for()
+    await until(page, "document.title === '● Do it · Nightshift'")
+    await services.log.project("s-1", 3, {"phase": "working", "needs_user": None})
+    await page.locator("#head .badge.working").wait_for()
+    await until(page, "document.title === 'Do it · Nightshift'")
+    await services.log.project("s-1", 4, {"phase": "failed", "needs_user": "failure"})
+    await page.goto(f"{url}/sessions")
+    await page.locator("main .badge.failed").first.wait_for()
+
+
 async def test_what_the_model_writes_is_shown_until_its_item_is_there(
     page: Any, url: str, services: Services, new_session: NewSession, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:

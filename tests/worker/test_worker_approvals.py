@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from demo import sample
 from demo.forge import Forge
-from nightshift.models import ItemKind, NewItem, ReportKind
+from nightshift.models import ItemKind, Need, NewItem, ReportKind
 from tests.worker.conftest import Machine, configuration
 from tests.worker.controlplane import ControlPlane
 
@@ -76,7 +76,8 @@ async def test_the_turn_ends_though_the_worker_died_after_the_question(plane: Co
     await machine.kill()
     await plane.release(drop=True)
     await machine.start()
-    assert (await plane.answered(turn)).kind is ReportKind.COMPLETED
+    report = await plane.answered(turn)
+    assert (report.kind, report.needs_user) == (ReportKind.COMPLETED, Need.APPROVAL)
     assert len(plane.of(ItemKind.TOOL_CALL)) == 1
     assert len(notices(plane, "approval_needed")) == 1
 
