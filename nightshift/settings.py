@@ -131,6 +131,13 @@ class Settings:
     """Of the embedded host's live channel."""
     pubsub_endpoint: str = ""
     """Of Web PubSub, where the app's identity opens it."""
+    push_services: tuple[str, ...] = (
+        "https://fcm.googleapis.com",
+        "https://*.push.services.mozilla.com",
+        "https://*.notify.windows.com",
+        "https://*.push.apple.com",
+    )
+    """Where browsers may have their notifications from. In the environment: origins to add, separated by commas."""
     telemetry: str = ""
     """Connection string of Application Insights, for the app and its workers."""
     storage: CloudStorage | None = None
@@ -186,6 +193,7 @@ class Settings:
             github_app=_github_app(environment),
             pubsub_connection=text("WebPubSubConnectionString"),
             pubsub_endpoint=_https(environment, PREFIX + "PUBSUB_ENDPOINT"),
+            push_services=cls.push_services + _push_services(environment),
             telemetry=text("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             storage=_storage(environment),
             machines=(machines := _virtual_machines(environment)),
@@ -360,6 +368,15 @@ def _https(environment: Mapping[str, str], name: str) -> str:
     if url and not url.startswith("https://"):
         raise Permanent(f"{name} is '{url}'", "Give an https URL: tokens of the app's identity go there.")
     return url
+
+
+def _push_services(environment: Mapping[str, str]) -> tuple[str, ...]:
+    name = PREFIX + "PUSH_SERVICES"
+    origins = tuple(each.strip().rstrip("/") for each in environment.get(name, "").split(",") if each.strip())
+    for origin in origins:
+        if not re.fullmatch(r"https://(\*\.)?[a-z0-9.-]+(:\d+)?|http://127\.0\.0\.1:\d+", origin):
+            raise Permanent(f"{name} has '{origin}'", "Give https://HOST; http only for an emulator on 127.0.0.1.")
+    return origins
 
 
 def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:
