@@ -6,8 +6,10 @@ import asyncio
 import hashlib
 import json
 import os
+import shutil
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -18,13 +20,13 @@ import pytest_asyncio
 from demo.model import ScriptedModel
 from nightshift.models import FileRef, GitHubToken, MachineSpec, ModelEndpoint, WorkerConfig
 from tests.worker.controlplane import TOKEN, ControlPlane
-from worker import process
+from worker import credentials, process, sandbox
 from worker.background import Background
 from worker.credentials import Tokens
 from worker.masking import Secrets
 from worker.outputs import Outputs
 from worker.sandbox import Sandbox, bubblewrap
-from worker.tools import OWN, Output, Toolset, Workbench
+from worker.tools import OWN, Output, Toolset, Workbench, disk
 
 ROOT = Path(__file__).parents[2]
 API_KEY = "api-key-of-the-tests"
@@ -196,3 +198,17 @@ async def machine(tmp_path: Path, plane: ControlPlane, model: ScriptedModel) -> 
     log = machine.log.read_text() if machine.log.exists() else ""
     print(log)
     assert not any(secret in log for secret in (TOKEN, API_KEY, plane.github_token))
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    """A machine whose tools run as `nobody`, as they run as `agent` on Azure's."""
+    if os.geteuid() != 0 or not shutil.which("sudo"):
+        pytest.skip("only root may become another user without a password, and only with sudo")
+    for module in (sandbox, process, credentials, disk):
+        monkeypatch.setattr(module, "PYTHON", ("/usr/bin/python3", "-I", "-S"))  # ours may be in root's home
+    monkeypatch.setenv(sandbox.TOOL_USER, "nobody")
+    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="nightshift-"))
+    folder.chmod(0o777)
+    yield folder
+    shutil.rmtree(folder)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,20 +154,6 @@ def test_it_is_said_why_there_is_no_sandbox(
     assert not chosen.confined
     assert told in chosen.note
     assert told in sandbox.notice()
-
-
-@pytest.fixture
-def agent(monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
-    """A machine whose tools run as `nobody`, as they run as `agent` on Azure's."""
-    if os.geteuid() != 0 or not shutil.which("sudo"):
-        pytest.skip("only root may become another user without a password, and only with sudo")
-    for module in (sandbox, process, credentials, __import__("worker.tools.disk").tools.disk):
-        monkeypatch.setattr(module, "PYTHON", ("/usr/bin/python3", "-I", "-S"))  # ours may be in root's home
-    monkeypatch.setenv(sandbox.TOOL_USER, "nobody")
-    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="nightshift-"))
-    folder.chmod(0o777)
-    yield folder
-    shutil.rmtree(folder)
 
 
 async def test_tools_run_as_the_user_they_are_given(agent: Path) -> None:

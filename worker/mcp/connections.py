@@ -14,7 +14,8 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from nightshift.models import McpServer
-from worker.process import TOOLS_MARK
+from worker import process
+from worker.sandbox import Sandbox
 from worker.tools import Workbench
 from worker.tools.workbench import INHERITED
 
@@ -40,27 +41,36 @@ class LastWords(asyncio.Protocol):
         return self._kept.decode(errors="replace").strip()
 
 
-def reach(server: McpServer, secrets: Mapping[str, str], bench: Workbench) -> Reached:
-    """The transport, to be entered, and what the server says besides the protocol."""
+def reach(name: str, server: McpServer, secrets: Mapping[str, str], bench: Workbench) -> Reached:
+    """The transport, to be entered, and what the server says besides the protocol. A program runs where tools do, and
+    nothing of it is left when this is left."""
 
     def filled(values: Mapping[str, str]) -> dict[str, str]:
         return {name: SECRET.sub(lambda found: secrets[found[1]], value) for name, value in values.items()}
 
     if server.url:
         return _elsewhere(server.url, filled(server.headers), server.timeout)
-    own = {name: value for name, value in bench.environment.items() if INHERITED.match(name) or name == TOOLS_MARK}
+    own = {name: value for name, value in bench.environment.items() if INHERITED.match(name)}
+    marks = {process.TOOLS_MARK: str(bench.folder), process.CALL_MARK: mark(name, bench)}
     command, *args = bench.sandbox.wrap([server.command or "", *server.args], bench.workspace / (server.cwd or "."))
     parameters = StdioServerParameters(
         command=command,
         args=args,
-        env={**own, **filled(server.env)},
+        env={**own, **filled(server.env), **marks},
         encoding_error_handler="replace",
     )
-    return _program(parameters)
+    return _program(parameters, bench.sandbox, marks[process.CALL_MARK])
+
+
+def mark(name: str, bench: Workbench) -> str:
+    """Of a server's processes."""
+    return f"{bench.folder}:mcp:{name}"
 
 
 @asynccontextmanager
-async def _program(parameters: StdioServerParameters) -> AsyncGenerator[tuple[Transport, LastWords]]:
+async def _program(
+    parameters: StdioServerParameters, sandbox: Sandbox, mark: str
+) -> AsyncGenerator[tuple[Transport, LastWords]]:
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as errors:
         transport, words = await asyncio.get_running_loop().connect_read_pipe(LastWords, os.fdopen(reading, "rb", 0))
@@ -68,6 +78,8 @@ async def _program(parameters: StdioServerParameters) -> AsyncGenerator[tuple[Tr
             yield stdio_client(parameters, errlog=errors), words
         finally:
             transport.close()
+            # The protocol's library ends the program and its group. What left the group, or is another user's, is ours.
+            await asyncio.shield(process.kill(sandbox, process.CALL_MARK, mark))
 
 
 @asynccontextmanager

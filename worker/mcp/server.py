@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -33,6 +33,8 @@ PAGES = 20
 LONGEST = 3600.0
 """Seconds of a call, whatever progress it tells of."""
 LOST = (anyio.ClosedResourceError, anyio.BrokenResourceError)
+LEAVE_SECONDS = 0.5
+"""How long a cancelled call may take to tell the server so."""
 RETURN_SECONDS = 10.0
 """How long a call waits for a server that is being started again."""
 
@@ -101,7 +103,7 @@ class Server:
                     if not limit.expired():
                         limit.reschedule(min(clock() + self.entry.timeout, latest))
 
-                return await client.call_tool(tool, arguments, progress_callback=heard)
+                return await _leaving(client.call_tool(tool, arguments, progress_callback=heard))
         except TimeoutError:
             raise ModelRetry(
                 f"The MCP server {self.name} gave no sign for {self.entry.timeout:g} s, its limit; the call was ended."
@@ -119,7 +121,7 @@ class Server:
         self._lost.clear()
         words = LastWords()
         try:
-            async with reach(self.entry, self._secrets, self._bench) as (transport, words):
+            async with reach(self.name, self.entry, self._secrets, self._bench) as (transport, words):
                 async with asyncio.timeout(START_SECONDS) as limit:
                     async with Client(transport, client_info=Implementation(name="nightshift", version="1")) as client:
                         self.listed = await _list(client)
@@ -155,6 +157,17 @@ class Server:
             self._client = None
             self._lost.set()
         return gone
+
+
+async def _leaving[T](call: Coroutine[Any, Any, T]) -> T:
+    """Await the call. Whoever cancels this leaves soon, though the server may not read that its call is cancelled."""
+    under_way = asyncio.create_task(call)
+    try:
+        return await asyncio.shield(under_way)
+    except asyncio.CancelledError:
+        under_way.cancel()
+        await asyncio.wait({under_way}, timeout=LEAVE_SECONDS)
+        raise
 
 
 async def _list(client: Client) -> list[Listed]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,10 +28,16 @@ KEY = {"NIGHTSHIFT_MCP_SECRET_KEY": "the-key-of-the-server"}
 
 
 def odd(folder: Path, *how: str, **entry: Any) -> dict[str, Any]:
-    """The entry of a server that does what it should not. A sandbox shows it nothing but its machine's folder."""
+    """The entry of a server that does what it should not. A sandbox shows it nothing but its machine's folder, and
+    another user has no use for this Python."""
     shutil.copy(ODD, folder)
     env = {"KEY": "${NIGHTSHIFT_MCP_SECRET_KEY}"}
-    return {"command": sys.executable, "args": ["-S", str(folder / ODD.name), str(folder), *how], "env": env, **entry}
+    return {
+        "command": process.PYTHON[0],
+        "args": ["-S", str(folder / ODD.name), str(folder), *how],
+        "env": env,
+        **entry,
+    }
 
 
 class Rig:

@@ -7,12 +7,28 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-NAMES = ["echo", "env", "never", "steps", "die", "big", "junk", "wrong", "refuse", "grow", "odd/näme", "x" * 80]
+NAMES = [
+    "echo",
+    "env",
+    "never",
+    "steps",
+    "die",
+    "big",
+    "junk",
+    "wrong",
+    "refuse",
+    "grow",
+    "run",
+    "deaf",
+    "odd/näme",
+    "x" * 80,
+]
 FOLDER = Path(sys.argv[1])
 HOW = sys.argv[2:]
 
@@ -33,6 +49,12 @@ def call(id: int, name: str, arguments: dict[str, Any], token: Any) -> None:
             content = [{"type": "text", "text": arguments["text"]}]
         case "env":
             content = [{"type": "text", "text": json.dumps(dict(os.environ))}]
+        case "run":
+            done = subprocess.run(["bash", "-c", arguments["script"]], stdout=-1, stderr=-2, stdin=-3, text=True)
+            content = [{"type": "text", "text": done.stdout}]
+        case "deaf":
+            note("asked", str(id))
+            time.sleep(1000)
         case "never":
             note("asked", str(id))
             return

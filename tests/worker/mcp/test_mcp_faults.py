@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from mcp.shared import jsonrpc_dispatcher
 
 from tests.worker.conftest import until
 from tests.worker.mcp.conftest import KEY, Rig, odd, running
@@ -175,3 +176,27 @@ async def test_a_server_that_does_not_listen_to_the_end_is_ended(tmp_path: Path)
     async with running(tmp_path, {"odd": odd(tmp_path, "stays")}) as rig:
         await rig.toolset.renew()
         assert rig.toolset.names
+
+
+async def test_an_interrupt_does_not_wait_for_a_server_that_no_longer_reads(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonrpc_dispatcher, "_ABANDON_WRITE_TIMEOUT", 1000)  # of the library, for telling the server
+    call = asyncio.create_task(rig.use("odd__deaf"))
+    await until((tmp_path / "asked").exists)
+    more = asyncio.create_task(rig.use("odd__echo", text="x" * 1_000_000))  # fills the pipe
+    await asyncio.sleep(0)
+    for each in (call, more):
+        each.cancel()
+    await asyncio.wait([call, more], timeout=60)
+    assert call.cancelled()
+    assert more.cancelled()
+
+
+async def test_what_a_server_left_is_ended_with_it(rig: Rig, tmp_path: Path) -> None:
+    await rig.use("odd__run", script="setsid sleep 1000 > /dev/null 2>&1 &")
+    before = {*process.marked(process.CALL_MARK, f"{tmp_path}:mcp:odd")}
+    assert len(before) >= 2
+    await rig.use("odd__die")
+    assert (await rig.use("odd__echo", text="again")).text == "again"
+    assert not before & {*process.marked(process.CALL_MARK, f"{tmp_path}:mcp:odd")}

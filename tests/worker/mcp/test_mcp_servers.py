@@ -1,4 +1,4 @@
-"""Published servers, as they come."""
+"""Published servers, as they come; in a sandbox, where there is one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ import pytest_asyncio
 from tests.worker.conftest import UPLOADED, until
 from tests.worker.mcp import installed
 from tests.worker.mcp.conftest import Rig, running
+from worker.sandbox import bubblewrap
 from worker.tools import text
 
 
 @pytest_asyncio.fixture
 async def everything(tmp_path: Path) -> AsyncGenerator[Rig]:
     command, *args = installed.node("server-everything")
-    async with running(tmp_path, {"all": {"command": command, "args": args, "timeout": 20}}) as rig:
+    servers = {"all": {"command": command, "args": args, "timeout": 20}}
+    async with running(tmp_path, servers, bubblewrap(tmp_path, ())) as rig:
         await until_there(rig, "all__echo")
         yield rig
 
@@ -122,7 +124,7 @@ async def test_filesystem_and_git(tmp_path: Path) -> None:
         "files": {"command": node, "args": [*args, str(repository)], "tools": ["read_text_file", "list_directory"]},
         "git": {"command": python, "args": [*options, "--repository", str(repository)], "env": env},
     }
-    async with running(tmp_path, servers) as rig:
+    async with running(tmp_path, servers, bubblewrap(tmp_path, ())) as rig:
         await until_there(rig, "files__list_directory")
         await until_there(rig, "git__git_status")
         assert [name for name in rig.toolset.names if name.startswith("files__")] == [
