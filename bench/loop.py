@@ -2,7 +2,7 @@
 
 Nightshift is the whole product: its control plane in a process of its own, each step durable before the next. The
 others are published agents in environments of their own, made on first use. All meet the same server, one after the
-other. `python -m bench.loop STEPS` prints this alone.
+other. `python -m bench.loop STEPS` prints this alone, `python -m bench.loop STEPS nightshift mini` these agents alone.
 """
 
 from __future__ import annotations
@@ -170,13 +170,16 @@ def _until(done: Callable[[], Any]) -> None:
         time.sleep(0.3)
 
 
-def show(steps: int) -> None:
+def show(steps: int, only: Sequence[str] = ()) -> None:
+    """`only`: agents whose names begin with one of these; all of them otherwise."""
     agents: dict[str, Callable[[Path, int], Figures]] = {
         "Nightshift": nightshift,
         "mini-swe-agent": mini,
         "  keeping nothing": partial(mini, keep=False),
         "openhands-sdk": openhands,
     }
+    if only:
+        agents = {name: run for name, run in agents.items() if name.lower().startswith(tuple(only))}
     heads = zip(
         ("step", "CPU", "host CPU", "start", "resident", "sent", "cached"), (9, 9, 11, 9, 11, 9, 8), strict=True
     )
@@ -196,4 +199,4 @@ def show(steps: int) -> None:
 
 
 if __name__ == "__main__":
-    show(int(sys.argv[1]) if len(sys.argv) > 1 else 50)
+    show(int(sys.argv[1]) if len(sys.argv) > 1 else 50, sys.argv[2:])

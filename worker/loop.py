@@ -77,17 +77,17 @@ class Agent:
     async def run(self) -> None:
         """Serve turns for ever. What an earlier start answered but perhaps did not report is reported again."""
         self._room.restore()
-        log = self._log.history
-        if log.closing:
-            await self._reports.closed(log.closing)
+        if ended := self._log.history.closing:
+            await self._reports.closed(ended)
         while True:
-            await self._log.until(lambda: log.open_turn is not None)
-            turn = log.open_turn
+            await self._log.until(lambda: self._log.history.open_turn is not None)
+            turn = self._log.history.open_turn
             assert turn is not None
             with self._span("turn", turn=turn):
                 await self._turn(turn)
-            assert log.closing is not None
-            await self._reports.closed(log.closing)
+            ended = self._log.history.closing
+            assert ended is not None
+            await self._reports.closed(ended)
 
     async def _turn(self, turn: int) -> None:
         """From the user's message to an answer, or to a notice that says why there is none."""
@@ -141,7 +141,7 @@ class Agent:
         refused = 0
         while True:
             prompt = await self._room.make(prompt, turn)
-            seen = log.newest_user
+            seen = self._log.history.newest_user
             try:
                 reply = await self._ask(prompt, turn, self._drafts.of(turn, replies.prefix(turn, prompt.id)))
                 break
@@ -163,10 +163,15 @@ class Agent:
             return await self._interruptible(self._model.respond(replace(prompt, max_output_tokens=most), show), turn)
 
     async def _execute(self, calls: list[Item], turn: int) -> None:
-        """In order; those that only look run side by side with their neighbours."""
+        """In order; those that only look run side by side with their neighbours.
+
+        What they gave is stored before anything else is done. Only the model is asked meanwhile: a crash then repeats
+        that question and nothing else.
+        """
         for group in self._groups(calls):
+            await self._log.settled()
             outputs = await self._interruptible(asyncio.gather(*(self._output(call, turn) for call in group)), turn)
-            await self._answer(*zip(group, outputs, strict=True))
+            self._answer(*zip(group, outputs, strict=True))
 
     def _groups(self, calls: list[Item]) -> Iterator[tuple[Item, ...]]:
         for reads, neighbours in groupby(calls, lambda call: (tool := self._tools.get(call.name)) and tool.reads):
@@ -187,7 +192,7 @@ class Agent:
             if tool and tool.repeatable:
                 await self._execute([call], turn)
             else:
-                await self._answer((call, tools.Output(RESTARTED, is_error=True)))
+                self._answer((call, tools.Output(RESTARTED, is_error=True)))
 
     async def _judge(self, turn: int) -> None:
         """Whether it is worth while to go on."""
@@ -201,8 +206,8 @@ class Agent:
                 raise Ended("stuck", f"Stopped, because the agent goes round in circles: {why}. Tell it how to go on.")
             await self._log.append(self._notice(turn, history.CIRCLES, f"You go round in circles: {why}. {OTHERWISE}"))
 
-    async def _answer(self, *answers: tuple[Item, tools.Output]) -> None:
-        await self._log.append(
+    def _answer(self, *answers: tuple[Item, tools.Output]) -> None:
+        self._log.put(
             *(
                 NewItem(
                     id=history.output_id(call),
@@ -222,7 +227,7 @@ class Agent:
 
     async def _close(self, turn: int, end: Ended) -> None:
         for call in self._log.history.dangling:
-            await self._answer((call, tools.Output(str(end), is_error=True)))
+            self._answer((call, tools.Output(str(end), is_error=True)))
         if end.code == "turn_interrupted":
             await self._bench.background.stop_all("was ended by the user's interrupt")
         notice = self._notice(turn, end.code, str(end), end.level)

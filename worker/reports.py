@@ -28,6 +28,8 @@ class Reports:
         self._log = log
         self._config = config
         self._told = 0.0
+        self._free: tuple[int, int] | None = None
+        """The turn that has no budget, and the newest control when it was told so."""
         self._order = asyncio.Lock()  # a heartbeat with older usage must not overtake the end of its turn
 
     async def started(self) -> None:
@@ -53,7 +55,11 @@ class Reports:
                 logger.warning("heartbeat not delivered: %s", fault)
 
     async def reserve(self, turn: int, id: str, model: str, input_tokens: int) -> Grant:
-        """Leave to make a model call. Raises BudgetExhausted, with words for the user."""
+        """Leave to make a model call. Raises BudgetExhausted, with words for the user. Where there is no budget, it is
+        asked for once a turn, and again when the user changed something: a budget may have come."""
+        now = turn, self._log.controls_seen
+        if self._free == now:
+            return Grant()
         wanted = Reservation(
             id=id,
             model=model,
@@ -61,7 +67,9 @@ class Reports:
             max_output_tokens=LONGEST_ANSWER,
             usage=self._log.history.turn(turn).usage(),
         )
-        return await self._plane.reserve(wanted)
+        grant = await self._plane.reserve(wanted)
+        self._free = now if grant.max_output_tokens is None else None
+        return grant
 
     async def beat(self) -> None:
         """Heartbeats for ever."""

@@ -45,6 +45,8 @@ class Room:
 
     async def make(self, prompt: Prompt, turn: int) -> Prompt:
         """The prompt with a conversation that fits. Raises Permanent if nothing can be left out any more."""
+        if context.plan(self._log.history.context, _fixed(prompt), self._window(prompt.model)):
+            await self._log.settled()  # a move names items by their seq
         conversation, window = self._log.history.context, self._window(prompt.model)
         for _ in range(ROUNDS):
             moves = context.plan(conversation, _fixed(prompt), window)
