@@ -6,6 +6,7 @@ listener could not do without.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -16,6 +17,8 @@ from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 from nightshift.models import Draft
 
 HUB = "nightshift"
+PAUSE = 0.1
+"""Seconds between two hints about one session; of those that come meanwhile the last one is given."""
 _log = logging.getLogger(__name__)
 
 
@@ -44,6 +47,8 @@ class PubSubLive:
 
     def __init__(self, client: WebPubSubServiceClient) -> None:
         self._client: Any = client  # its types are partly unknown
+        self._hints: dict[str, int] = {}
+        self._telling: dict[str, asyncio.Task[None]] = {}
 
     @classmethod
     def by_key(cls, connection_string: str) -> PubSubLive:
@@ -56,7 +61,18 @@ class PubSubLive:
         return cls(WebPubSubServiceClient(endpoint, HUB, credential, retry_total=0))
 
     async def hint(self, session_id: str, seq: int) -> None:
-        await self._tell(session_id, {"seq": seq})
+        """Returns at once: a worker's step does not wait for what only pages look at."""
+        self._hints[session_id] = seq
+        if session_id not in self._telling:
+            self._telling[session_id] = asyncio.create_task(self._tell_hints(session_id))
+
+    async def _tell_hints(self, session_id: str) -> None:
+        try:
+            while (seq := self._hints.pop(session_id, None)) is not None:
+                await self._tell(session_id, {"seq": seq})
+                await asyncio.sleep(PAUSE)
+        finally:
+            del self._telling[session_id]
 
     async def draft(self, session_id: str, draft: Draft) -> None:
         await self._tell(session_id, {"draft": draft.model_dump(mode="json")})
@@ -78,4 +94,8 @@ class PubSubLive:
         return str(token["url"])
 
     async def close(self) -> None:
+        telling = [*self._telling.values()]
+        for each in telling:
+            each.cancel()
+        await asyncio.gather(*telling, return_exceptions=True)
         await self._client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import ssl
@@ -36,6 +37,9 @@ async def test_whoever_has_a_pages_url_hears_its_session_and_can_say_nothing(mon
             await live.hint("s-1", 9)
             assert json.loads(await socket.recv())["data"] == {"session": "s-1", "seq": 9}
             draft = Draft(turn=1, id="1.r.0", kind="text", text="so far ")
+            for seq in range(10, 30):
+                await live.hint("s-1", seq)
+            assert json.loads(await socket.recv())["data"] == {"session": "s-1", "seq": 29}, "the newest tells it all"
             await live.draft("s-2", draft)
             await live.draft("s-1", draft)
             assert json.loads(await socket.recv())["data"] == {"session": "s-1", "draft": draft.model_dump()}
@@ -53,7 +57,7 @@ async def test_in_azure_the_apps_identity_sends_and_makes_tokens_of_one_group(tm
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate, key)
     asked: list[tuple[str, str, dict[str, str], bytes]] = []
-    status = 200
+    status, told = 200, asyncio.Event()
 
     async def answer(request: Request) -> Answer:
         url = urlsplit(request.target)
@@ -62,6 +66,8 @@ async def test_in_azure_the_apps_identity_sends_and_makes_tokens_of_one_group(tm
         )
         assert token["aud"] == "https://webpubsub.azure.com"
         asked.append((request.method, url.path, dict(parse_qsl(url.query)), request.body))
+        if url.path.endswith(":send"):
+            told.set()
         if status != 200:
             return Answer(status, {})
         return Answer(200, {"token": "of-a-page"}) if url.path.endswith(":generateToken") else Answer(202)
@@ -73,6 +79,8 @@ async def test_in_azure_the_apps_identity_sends_and_makes_tokens_of_one_group(tm
         url = f"wss://127.0.0.1:{port}/client/hubs/nightshift?access_token=of-a-page"
         assert await live.page_url("s-1") == url
         await live.hint("s-1", 9)
+        async with asyncio.timeout(20):
+            await told.wait()
         [(_, token_path, query, _), (_, send_path, _, body)] = asked
         assert token_path == "/api/hubs/nightshift/:generateToken"
         assert (query["group"], query["minutesToExpire"], query.get("role")) == ("session-s-1", "60", None)
@@ -80,7 +88,7 @@ async def test_in_azure_the_apps_identity_sends_and_makes_tokens_of_one_group(tm
         assert json.loads(body) == {"session": "s-1", "seq": 9}
         status = 403  # the role is not assigned yet, or is gone
         assert await live.page_url("s-1") is None, "the page polls"
-        await live.hint("s-1", 10)
+        await live.draft("s-1", Draft(turn=1, id="1.r.0", kind="text", text="so far "))
     finally:
         await live.close()
         server.close()

@@ -61,10 +61,13 @@ class ControlPlane:
         """An item that is stored but not answered."""
         self.held = asyncio.Event()
         self.let_go = asyncio.Event()
+        self.refuses: Callable[[NewItem], bool] = lambda item: False
+        """An item that is answered 422."""
         self.drop = False
         """What was held before it was stored is refused when it is let go."""
         self.polled_after = -1
         """The worker has read everything up to this seq."""
+        self.polled_controls_after = -1
         self.duplicates = 0
         self.change = asyncio.Condition()
         self._server: _Server | None = None
@@ -106,10 +109,12 @@ class ControlPlane:
         return (await self._store(NewItem(kind=ItemKind.USER_MESSAGE, text=text, **fields))).seq
 
     async def interrupt(self) -> None:
-        async with self.change:
-            at, seq, now = len(self.items), len(self.controls) + 1, datetime.now(UTC)
-            self.controls.append(Control(kind=ControlKind.INTERRUPT, at_seq=at, seq=seq, created_at=now))
-            self.change.notify_all()
+        await self._control(kind=ControlKind.INTERRUPT, at_seq=len(self.items))
+
+    async def budget(self, usd: float) -> None:
+        """Returns when the worker knows of it."""
+        await self._control(kind=ControlKind.BUDGET, budget_usd=usd)
+        await self.until(lambda: self.polled_controls_after == len(self.controls))
 
     async def until(self, condition: Callable[[], Any], seconds: float = 30) -> None:
         async with asyncio.timeout(seconds), self.change:
@@ -152,7 +157,7 @@ class ControlPlane:
         after, control_after = int(request.query_params["after"]), int(request.query_params["control_after"])
         try:
             async with asyncio.timeout(float(request.query_params["wait"])), self.change:
-                self.polled_after = after
+                self.polled_after, self.polled_controls_after = after, control_after
                 self.change.notify_all()
                 await self.change.wait_for(
                     lambda: len(self.items) > after or len(self.controls) > control_after or self.stale
@@ -171,6 +176,8 @@ class ControlPlane:
         assert len(new) <= 50
         if await self._paused(self.hold_before, new) and self.drop:
             return _problem(503)
+        if any(map(self.refuses, new)):
+            return _problem(422)
         stored = [await self._store(item) for item in new]
         await self._paused(self.hold_after, new)
         return JSONResponse({"items": [{"id": item.id, "seq": item.seq} for item in stored]})
@@ -216,6 +223,11 @@ class ControlPlane:
             return refused
         self.token_requests.append((await request.json())["repository"])
         return JSONResponse(GitHubToken(token=self.github_token).model_dump(mode="json"))
+
+    async def _control(self, **fields: Any) -> None:
+        async with self.change:
+            self.controls.append(Control(seq=len(self.controls) + 1, created_at=datetime.now(UTC), **fields))
+            self.change.notify_all()
 
     async def _store(self, new: NewItem) -> Item:
         async with self.change:

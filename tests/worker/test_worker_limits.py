@@ -75,3 +75,19 @@ async def test_each_call_is_reserved_with_what_was_used_before_and_takes_no_more
     bills = [exchange.response["usage"]["input_tokens"] for exchange in model.requests if exchange.response]
     for estimate, bill in zip([each.input_tokens for each in plane.reservations], bills, strict=True):
         assert abs(estimate - bill) < bill / 2
+
+
+async def test_without_a_budget_one_reservation_does_for_a_turn_until_the_user_changes_something(
+    plane: ControlPlane, model: ScriptedModel, machine: Machine
+) -> None:
+    await machine.start()
+    await plane.answered(await plane.say("!shell echo 1\n!shell echo 2"))
+    assert len(plane.reservations) == 1
+    go = machine.folder / "go"
+    turn = await plane.say(f"!shell until [ -e {go} ]; do sleep 0.05; done\n!shell echo 2\n!say never")
+    await plane.until(lambda: len(plane.of(ItemKind.TOOL_CALL)) == 3)
+    plane.no_money = "The budget is used up"
+    await plane.budget(1.0)
+    go.touch()
+    assert "The budget is used up" in (await plane.answered(turn)).detail
+    assert len(plane.reservations) == 3

@@ -80,6 +80,47 @@ async def test_a_message_during_the_last_model_call_begins_another_turn(
     assert roles == ["user", "assistant", "user"], "what the model had not seen comes after its answer"
 
 
+async def test_the_model_is_asked_while_an_output_is_stored_and_its_answer_comes_behind(
+    plane: ControlPlane, model: ScriptedModel, machine: Machine
+) -> None:
+    """And a message that is stored meanwhile has the place that the output should have had."""
+    plane.hold_before = lambda item: item.kind is ItemKind.TOOL_OUTPUT
+    go = machine.folder / "go"
+    turn = await plane.say(f"!shell echo one\n!shell until [ -e {go} ]; do sleep 0.05; done\n!say done")
+    await machine.start()
+    await plane.held.wait()
+    await until(lambda: len(model.requests) == 2 and model.requests[1].response)
+    second = await plane.say("!say and this")
+    await plane.until(lambda: plane.polled_after >= second)
+    assert [item.kind for item in plane.items[1:]] == [ItemKind.TOOL_CALL, ItemKind.USER_MESSAGE]
+    await plane.release()
+    await plane.until(lambda: len(plane.of(ItemKind.TOOL_CALL)) == 2)
+    go.touch()
+    assert (await plane.answered(turn)).through_seq == second
+    call, output = ItemKind.TOOL_CALL, ItemKind.TOOL_OUTPUT
+    assert [item.kind for item in plane.items[3:]] == [output, call, output, ItemKind.ASSISTANT_MESSAGE]
+    assert "one" in plane.of(output)[0].text
+    for earlier, later in pairwise([exchange.body["input"] for exchange in model.requests]):
+        assert later[: len(earlier)] == earlier
+
+
+async def test_an_output_that_is_refused_is_not_what_the_next_answer_follows(
+    plane: ControlPlane, model: ScriptedModel, machine: Machine
+) -> None:
+    await machine.start()
+    plane.hold_before = lambda item: item.kind is ItemKind.TOOL_OUTPUT
+    turn = await plane.say("!shell echo one\n!say done")
+    await plane.held.wait()
+    await until(lambda: len(model.requests) == 2 and model.requests[1].response)
+    plane.refuses = lambda item: "one" in item.text
+    await plane.release()
+    report = await plane.answered(turn)
+    assert report.kind is ReportKind.FAILED
+    assert [item.kind for item in plane.items[1:]] == [ItemKind.TOOL_CALL, ItemKind.TOOL_OUTPUT, ItemKind.NOTICE]
+    assert plane.items[2].text == plane.items[3].text
+    assert (await plane.answered(await plane.say("!say again"))).kind is ReportKind.COMPLETED
+
+
 async def test_every_request_begins_with_the_one_before(
     plane: ControlPlane, model: ScriptedModel, machine: Machine
 ) -> None:
