@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from api import audit, files, health, keys, pages, preferences, sessions, worker
 from api.limits import BodyLimit, PrivateAnswers
 from api.problems import MEDIA_TYPE, Problem, UnexpectedErrors, add_problem_handlers
+from api.rates import Rates
 from nightshift import __version__
 from nightshift.services import Services
 
@@ -26,7 +27,7 @@ _TAGS = [
 ]
 
 
-def create_api(services: Callable[[], Services]) -> FastAPI:
+def create_api(services: Callable[[], Services], rates: Rates | None = None) -> FastAPI:
     """`services` is asked at each request, so that importing the app needs no settings."""
     app = FastAPI(
         title="Nightshift",
@@ -39,6 +40,7 @@ def create_api(services: Callable[[], Services]) -> FastAPI:
         responses={"default": {"model": Problem, "description": "What was wrong, and what to do about it"}},
     )
     app.state.services = services
+    app.state.rates = rates or Rates()
     app.add_middleware(BodyLimit)
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # neither host does it; a chat is 10:1

@@ -19,6 +19,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from api.dependencies import ServicesDep
+from api.rates import FAILURES, READS, WRITES, address_of, rates_of
 from nightshift import tokens
 from nightshift.entra import Account, signed_in
 from nightshift.errors import Forbidden, NotFound, Unauthorized
@@ -66,6 +67,13 @@ class Principal:
     name: str
     scopes: frozenset[Scope]
     via: Via
+    key_id: str = ""
+    """Which API key, if it is one."""
+
+    @property
+    def counted_as(self) -> str:
+        """Whose requests are counted together (api/rates.py): a program with a key does not use up its owner's."""
+        return self.key_id or self.subject
 
     @property
     def is_admin(self) -> bool:
@@ -93,23 +101,36 @@ async def identify(request: Request, services: Services) -> Principal:
         _must_not_claim_a_sign_in(request)
     credential = request.headers.get("X-API-Key") or _bearer_of(request)
     if credential is not None:
-        return await _program(services, credential)
+        return await _program(request, services, credential)
     if settings.sign_in and settings.entra:
         passed_on = request.headers.getlist(PRINCIPAL)
         if not passed_on:
-            raise SignInNeeded("Sign in (a page does it when it is loaded anew), or send an API key as 'X-API-Key'")
+            raise SignInNeeded(
+                "Sign in (a page does it when it is loaded anew), or send an API key as 'X-API-Key'", "sign-in-needed"
+            )
         _must_be_same_site(request, {f"https://{_host(request)}", _origin(settings.public_url)})
         return _principal(signed_in(settings.entra, ",".join(passed_on)), Via.SIGN_IN)
     if not settings.local:
-        raise Unauthorized("Send an API key as 'Authorization: Bearer ns_...' or 'X-API-Key: ns_...'")
+        raise Unauthorized("Send an API key as 'Authorization: Bearer ns_...' or 'X-API-Key: ns_...'", "key-needed")
     _must_be_local(request)
     return LOCAL
 
 
-async def _program(services: Services, credential: str) -> Principal:
+async def _program(request: Request, services: Services, credential: str) -> Principal:
+    """Raises TooManyRequests, without a look at the credential, for an address that had too many wrong ones."""
+    rates, address = rates_of(request), address_of(request)
+    rates.take(FAILURES, address, 0)
+    try:
+        return await _known(services, credential)
+    except Unauthorized:
+        rates.take(FAILURES, address)
+        raise
+
+
+async def _known(services: Services, credential: str) -> Principal:
     if services.access_tokens is None or credential.startswith(PREFIX):
         key = await verify_key(services.store, credential)
-        return Principal(key.owner, key.owner_name or key.owner, key.scopes, Via.KEY)
+        return Principal(key.owner, key.owner_name or key.owner, key.scopes, Via.KEY, key.id)
     return _principal(await services.access_tokens.verify(credential), Via.TOKEN)
 
 
@@ -121,15 +142,20 @@ async def own_session(services: Services, principal: Principal, session_id: str)
     """Raises NotFound, in the same words for a session that is not there and one that is somebody else's."""
     session = await services.log.session(session_id)
     if not principal.owns(session):
-        raise NotFound(f"There is no session '{session_id}'")
+        raise NotFound(f"There is no session '{session_id}'", "no-session", id=session_id)
     return session
 
 
 def needs(scope: Scope) -> Callable[..., Awaitable[Principal]]:
     async def check(request: Request, services: ServicesDep) -> Principal:
         principal = await identify(request, services)
+        rates_of(request).take(WRITES if scope is Scope.WRITE else READS, principal.counted_as)
         if not principal.may(scope):
-            raise Forbidden(f"This needs the scope '{scope}', which your key, token or role does not have")
+            raise Forbidden(
+                f"This needs the scope '{scope}', which your key, token or role does not have",
+                "scope-needed",
+                scope=scope,
+            )
         return principal
 
     return check
@@ -180,7 +206,7 @@ def _must_be_local(request: Request) -> None:
         )
     host = _host(request)
     if not _LOOPBACK.fullmatch(host):
-        raise Unauthorized("Without an API key only localhost, 127.0.0.1 or [::1] is answered")
+        raise Unauthorized("Without an API key only localhost, 127.0.0.1 or [::1] is answered", "only-localhost")
     _must_be_same_site(request, {f"http://{host}", f"https://{host}"})
 
 
@@ -190,7 +216,7 @@ def _must_be_same_site(request: Request, origins: set[str]) -> None:
     origin = request.headers.get("Origin")
     same_origin = origin is None or origin.lower() in origins
     if not same_origin or request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-        raise Unauthorized("Without an API key no other site may change anything here")
+        raise Unauthorized("Without an API key no other site may change anything here", "other-site")
 
 
 def _host(request: Request) -> str:

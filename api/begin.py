@@ -49,7 +49,10 @@ async def ensure_begun(services: Services, doorbell: Doorbell, session: Session)
 async def must_be_begun(services: Services, doorbell: Doorbell, session: Session) -> None:
     """Raises Conflict for a session that waits for its first files."""
     if awaited := await ensure_begun(services, doorbell, session):
-        raise Conflict(f"This session begins when its files are there: upload {', '.join(awaited)} first")
+        names = ", ".join(awaited)
+        raise Conflict(
+            f"This session begins when its files are there: upload {names} first", "files-awaited", count=len(awaited)
+        )
 
 
 def ending(session: Session) -> bool:
@@ -58,4 +61,4 @@ def ending(session: Session) -> bool:
 
 def refuse_if_ending(session: Session) -> None:
     if ending(session):
-        raise Conflict("This session is being deleted and takes nothing more; begin a new one")
+        raise Conflict("This session is being deleted and takes nothing more; begin a new one", "session-ending")

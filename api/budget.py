@@ -84,7 +84,7 @@ def must_be_priced(services: Services, model: str | None, budget_usd: float | No
         try:
             _price(services, model or services.settings.model, limit)
         except BudgetExhausted as refusal:
-            raise Unprocessable(str(refusal)) from None
+            raise Unprocessable(str(refusal), refusal.code, **refusal.values) from None
 
 
 async def _told(log: Log, session_id: str, ledger: Ledger) -> Ledger:
@@ -117,5 +117,7 @@ def _price(services: Services, model: str, limit: float) -> ModelPrice:
         return price
     raise BudgetExhausted(
         f"Nobody knows what {model} costs, so it cannot be kept within a budget of {usd(limit)}. Choose a model of the"
-        " price table, or lay its price over the table with NIGHTSHIFT_PRICES (0 if it costs nothing)"
+        " price table, or lay its price over the table with NIGHTSHIFT_PRICES (0 if it costs nothing)",
+        "unpriced-model",
+        model=model,
     )

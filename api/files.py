@@ -130,14 +130,14 @@ async def _keep(
         gone = True
     if gone:
         await services.blobs.delete_all(session_id)
-        raise Conflict("This session is being deleted and takes no files; begin a new one")
+        raise Conflict("This session is being deleted and takes no files; begin a new one", "session-ending")
     return blob
 
 
 async def _open(services: Services, session_id: str, name: str) -> tuple[Blob, AsyncIterator[bytes]]:
     opened = await services.blobs.open(session_id, name)
     if opened is None:
-        raise NotFound(f"This session has no file '{name}'")
+        raise NotFound(f"This session has no file '{name}'", "no-file")
     return opened
 
 

@@ -58,7 +58,8 @@ async def make_key(
         )
     except Conflict as error:
         raise Conflict(
-            "This Idempotency-Key made a key before; if its text was lost, revoke it and make another"
+            "This Idempotency-Key made a key before; if its text was lost, revoke it and make another",
+            "key-used-before",
         ) from error
     return MadeKey(key=key, text=text)
 
@@ -79,9 +80,12 @@ def _must_be_allowed(new: NewKey, principal: Principal) -> None:
         return
     if principal.via is Via.KEY:
         # Whoever found a key would otherwise be in for good: with one key after the other, past every expiry.
-        raise Forbidden("A key makes no keys: sign in for that, or ask an administrator")
+        raise Forbidden("A key makes no keys: sign in for that, or ask an administrator", "key-makes-no-keys")
     if new.owner not in (None, principal.subject):
-        raise Forbidden("Only an administrator makes keys for others")
+        raise Forbidden("Only an administrator makes keys for others", "keys-for-others")
     beyond = sorted(scope for scope in new.scopes if not principal.may(scope))
     if beyond:
-        raise Forbidden(f"You cannot give a key more than you may yourself: {', '.join(beyond)}")
+        names = ", ".join(beyond)
+        raise Forbidden(
+            f"You cannot give a key more than you may yourself: {names}", "beyond-your-scopes", scopes=names
+        )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import problem
+from api.problems import BodyTooLarge, problem
+from nightshift.errors import TooLarge
 
 MAX_BODY = 1 << 20
 MAX_FILE = 25 << 20
@@ -30,7 +31,7 @@ class BodyLimit:
         limit, refusal = _limit(scope["path"])
         declared = Headers(scope=scope).get("content-length", "")
         if declared.isdecimal() and int(declared) > limit:
-            await problem(413, refusal)(scope, receive, send)
+            await problem(Request(scope), refusal)(scope, receive, send)
             return
         taken = 0
 
@@ -39,20 +40,20 @@ class BodyLimit:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > limit:
-                # FastAPI lets an HTTPException through that comes out of reading the body, and no other error.
-                raise HTTPException(413, refusal)
+                raise BodyTooLarge(refusal)
             return message
 
         await self._app(scope, counted, send)
 
 
-def _limit(path: str) -> tuple[int, str]:
+def _limit(path: str) -> tuple[int, TooLarge]:
     """(bytes, what to say to more)"""
     if _FILE.fullmatch(path):
+        most = MAX_FILE >> 20
         advice = "compress or split it, or put it where the agent can fetch it from"
-        return MAX_FILE, f"A file may have {MAX_FILE >> 20} MB; {advice}"
+        return MAX_FILE, TooLarge(f"A file may have {most} MB; {advice}", "file-too-large", megabytes=most)
     limit = MAX_WORKER_BODY if path.startswith("/api/worker/") else MAX_BODY
-    return limit, f"The body is larger than {limit} bytes; send less"
+    return limit, TooLarge(f"The body is larger than {limit} bytes; send less")
 
 
 class PrivateAnswers:

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nightshift.errors import NotFound, Retryable, Unauthorized, UserError
+from nightshift.errors import NotFound, Retryable, TooLarge, TooManyRequests, Unauthorized, UserError
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER = 5
@@ -35,7 +35,8 @@ class FieldError(BaseModel):
 
 
 class Problem(BaseModel):
-    """RFC 9457. `type` is stable and meant for programs; `detail` is meant for people."""
+    """RFC 9457. `type` is stable and meant for programs; `detail` is meant for people, and in their language where
+    the request names one of ours."""
 
     type: str
     title: str
@@ -51,12 +52,35 @@ def wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("Accept", "")
 
 
-def problem(status: int, detail: str, title: str | None = None, **extra: Any) -> JSONResponse:
-    """Without a title of its own it is a plain HTTP error (`about:blank`)."""
-    headers: Mapping[str, str] | None = extra.pop("headers", None)
-    type = f"urn:nightshift:{title.lower().replace(' ', '-')}" if title else "about:blank"
-    body = Problem(type=type, title=title or HTTPStatus(status).phrase, status=status, detail=detail, **extra)
-    return JSONResponse(body.model_dump(exclude_none=True), status, headers, media_type=MEDIA_TYPE)
+def problem(request: Request, error: UserError, headers: Mapping[str, str] | None = None, **extra: Any) -> JSONResponse:
+    from api.pages.words import asked, told  # the pages need the problems, so these cannot need them before
+
+    language = asked(request)
+    detail = told(language, error) if language else str(error)
+    type = f"urn:nightshift:{error.code}"
+    body = Problem(type=type, title=error.title, status=error.status, detail=detail, **extra)
+    sent = dict(headers or {}) | ({"Content-Language": language} if language else {})
+    if isinstance(error, Unauthorized):
+        sent["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooManyRequests):
+        sent["Retry-After"] = str(error.retry_after)
+    return JSONResponse(body.model_dump(exclude_none=True), error.status, sent, media_type=MEDIA_TYPE)
+
+
+class PlainError(UserError):
+    """One of HTTP's own, with HTTP's own words for it."""
+
+    def __init__(self, status: int, detail: str, code: str = "", **values: object) -> None:
+        self.status, self.title = status, HTTPStatus(status).phrase
+        super().__init__(detail, code, **values)
+
+
+class BodyTooLarge(HTTPException):
+    """FastAPI lets an HTTPException through that comes out of reading the body, and no other error."""
+
+    def __init__(self, error: TooLarge) -> None:
+        super().__init__(error.status, str(error))
+        self.error = error
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -67,8 +91,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 
 async def _user_error(request: Request, error: UserError) -> JSONResponse:
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
-    return problem(error.status, str(error), error.title, headers=headers)
+    return problem(request, error)
 
 
 async def _retryable(request: Request, error: Retryable) -> JSONResponse:
@@ -76,30 +99,44 @@ async def _retryable(request: Request, error: Retryable) -> JSONResponse:
     _log.warning("%s %s: passing fault, trace %s: %s", request.method, request.url.path, trace_id, error)
     after = math.ceil(error.retry_after or _RETRY_AFTER)
     detail = f"A service that Nightshift needs is not available; try again in {after} s"
-    return problem(503, detail, "Try again", trace_id=trace_id, headers={"Retry-After": str(after)})
+    away = PlainError(503, detail, "try-again", seconds=after)
+    return problem(request, away, {"Retry-After": str(after)}, trace_id=trace_id)
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    from api.pages.words import asked, fault
+
     found: Sequence[dict[str, Any]] = error.errors()
     if _is_unparsed_body(request, found):
-        return problem(415, "Send JSON with the header 'Content-Type: application/json'", "Unsupported media type")
+        return problem(request, PlainError(415, "Send JSON with the header 'Content-Type: application/json'"))
     errors = [FieldError(field=_field(each["loc"]), message=_words(each)) for each in found[:_MOST_ERRORS]]
     detail = "; ".join(f"{each.field}: {each.message}" for each in errors[:3])
-    return problem(422, detail, "Unprocessable content", errors=errors)
+    if language := asked(request):
+        detail = "; ".join(
+            fault(language, each.field, which["type"], each.message, which.get("ctx", {}))
+            for each, which in zip(errors[:3], found, strict=False)
+        )
+    return problem(request, PlainError(422, detail, "invalid"), errors=errors)
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:
     """The router's own: no such path, no such method, a body that cannot be read."""
-    detail = error.detail
-    if error.status_code == 404:
-        detail = f"There is nothing at {request.url.path}"
-        if wants_page(request) and not request.url.path.startswith("/api/"):
-            from api.pages.route import error_page  # the pages need the problems, so these cannot need them before
+    path = request.url.path
+    match error:
+        case BodyTooLarge():
+            return problem(request, error.error)
+        case HTTPException(status_code=404):
+            absent = NotFound(f"There is nothing at {path}", "nothing-there", path=path)
+            if wants_page(request) and not path.startswith("/api/"):
+                from api.pages.route import error_page
 
-            return error_page(request, NotFound(detail))
-    elif error.status_code == 405:
-        detail = f"{request.method} is not possible at {request.url.path}"
-    return problem(error.status_code, detail, headers=error.headers)
+                return error_page(request, absent)
+            return problem(request, absent)
+        case HTTPException(status_code=405):
+            wrong = PlainError(405, f"{request.method} is not possible at {path}")
+        case _:
+            wrong = PlainError(error.status_code, error.detail)
+    return problem(request, wrong, error.headers)
 
 
 class UnexpectedErrors:
@@ -131,7 +168,8 @@ class UnexpectedErrors:
             if started:
                 raise
             detail = f"Something went wrong here, not in your request. The log has it as {trace_id}"
-            await problem(500, detail, trace_id=trace_id)(scope, receive, send)
+            unforeseen = PlainError(500, detail, trace_id=trace_id)
+            await problem(Request(scope), unforeseen, trace_id=trace_id)(scope, receive, send)
 
 
 def _trace_id(scope: Scope) -> str:

@@ -10,13 +10,14 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import budget
 from api.audit import note
 from api.auth import KEY_SCHEMES, Principal, Reader, Writer, own_session
 from api.begin import ensure_begun, must_be_begun, refuse_if_ending
 from api.dependencies import After, DoorbellDep, IdempotencyKey, ServicesDep, Wait, digest, entry_id, poll
+from api.rates import SESSIONS, rates_of
 from api.views import (
     Accepted,
     LiveUrl,
@@ -43,12 +44,14 @@ router = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=KEY_S
 @router.post("", status_code=202, summary="Begin a session")
 async def create_session(
     new: NewSession,
+    request: Request,
     principal: Writer,
     services: ServicesDep,
     doorbell: DoorbellDep,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Accepted:
+    rates_of(request).take(SESSIONS, principal.counted_as)
     budget.must_be_priced(services, new.model, new.budget_usd)
     now, id = utc_now(), _session_id(principal, idempotency_key)
     await note(services, principal, "session.begin", id, id, new.repository or "")
@@ -145,7 +148,9 @@ async def send_message(
         await note(services, principal, "action.approve", session_id, message.id, new.approves)
     item = await services.log.append_item(session_id, message)
     if any(getattr(item, name) != getattr(new, name) for name in NewMessage.model_fields):
-        raise Conflict("This Idempotency-Key was used for a different message; use a new key for a new message")
+        raise Conflict(
+            "This Idempotency-Key was used for a different message; use a new key for a new message", "key-used-before"
+        )
     await doorbell.ring(session_id, "user_message")
     await services.live.hint(session_id, item.seq)
     return Stored(id=item.id, seq=item.seq)
@@ -178,7 +183,8 @@ async def _steering(
         control = await services.log.append_control(session_id, wanted)
         if (control.kind, control.budget_usd) != (kind, budget_usd):
             raise Conflict(
-                f"This Idempotency-Key was used for another '{control.kind}'; use a new key for this '{kind}'"
+                f"This Idempotency-Key was used for another '{control.kind}'; use a new key for this '{kind}'",
+                "key-used-before",
             )
         await doorbell.ring(session_id, "control")
         return Stored(id=control.id, seq=control.seq)

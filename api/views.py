@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from api.auth import Principal
 from api.doorbell import Doorbell
@@ -30,7 +31,7 @@ from nightshift.models import (
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("say something: it has only white space")
+        raise PydanticCustomError("blank", "say something: it has only white space")
     return text
 
 

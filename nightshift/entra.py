@@ -62,13 +62,17 @@ def signed_in(entra: Entra, header: str) -> Account:
     try:
         principal = _ClientPrincipal.model_validate_json(base64.b64decode(header, validate=True))
     except ValueError as error:
-        raise Unauthorized("The sign-in that App Service passed on cannot be read; sign out and in again") from error
+        raise Unauthorized(
+            "The sign-in that App Service passed on cannot be read; sign out and in again", "bad-sign-in"
+        ) from error
     claims: dict[str, list[str]] = {}
     for claim in principal.claims:
         claims.setdefault(_CLAIMS.get(claim.typ, claim.typ), []).append(claim.val)
     tenants, people = set(claims.get("tid", [])), set(claims.get("oid", []))
     if principal.auth_typ != "aad" or tenants != {entra.tenant} or len(people) != 1:
-        raise Unauthorized("This is not a sign-in of the tenant that Nightshift belongs to; sign out and in again")
+        raise Unauthorized(
+            "This is not a sign-in of the tenant that Nightshift belongs to; sign out and in again", "bad-sign-in"
+        )
     [name] = [*claims.get("name", []), *claims.get("preferred_username", []), *claims.get("email", []), ""][:1]
     return _account(entra, people.pop(), name, _granted(ROLES, claims.get("roles", [])) | _everybody(entra))
 
@@ -134,5 +138,5 @@ def _everybody(entra: Entra) -> frozenset[Scope]:
 
 def _account(entra: Entra, object_id: str, name: str, scopes: frozenset[Scope]) -> Account:
     if not scopes:
-        raise Forbidden("Your account has no role in Nightshift; ask an administrator for the role 'user'")
+        raise Forbidden("Your account has no role in Nightshift; ask an administrator for the role 'user'", "no-role")
     return Account(f"entra:{entra.tenant}:{object_id}", name[:200] or object_id, scopes)

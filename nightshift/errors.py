@@ -12,10 +12,19 @@ class NightshiftError(Exception):
 
 
 class UserError(NightshiftError):
-    """The caller must change the request. `status` is the HTTP status, `title` the problem's short name."""
+    """The caller must change the request. `status` is the HTTP status, `title` the problem's short name.
+
+    `code` is stable and says which of its kind it is: the pages have a sentence for each (web/words), into which they
+    fill `values`. Without one the title stands for it.
+    """
 
     status = 400
     title = "Bad request"
+
+    def __init__(self, detail: str, code: str = "", **values: object) -> None:
+        super().__init__(detail)
+        self.code = code or self.title.lower().replace(" ", "-")
+        self.values = values
 
 
 class Unauthorized(UserError):
@@ -70,6 +79,16 @@ class Unprocessable(UserError):
     """Well-formed, but not something that can be done."""
 
     status, title = 422, "Unprocessable content"
+
+
+class TooManyRequests(UserError):
+    """More than a person would ask. `retry_after` is in seconds."""
+
+    status, title = 429, "Too many requests"
+
+    def __init__(self, detail: str, retry_after: int, code: str = "") -> None:
+        super().__init__(detail, code, seconds=retry_after)
+        self.retry_after = retry_after
 
 
 class ModelRetry(NightshiftError):

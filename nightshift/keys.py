@@ -93,13 +93,13 @@ async def revoke_key(store: Store, key_id: str, owner: str | None = None) -> Non
     """From now on the key opens nothing. Raises NotFound, also for a key of somebody else than `owner`."""
     document = await store.read(PARTITION, key_id)
     if document is None or owner not in (None, document.body["owner"]):
-        raise NotFound(f"There is no API key '{key_id}'")
+        raise NotFound(f"There is no API key '{key_id}'", "no-key")
     await store.delete(PARTITION, key_id)
 
 
 async def verify_key(store: Store, text: str) -> ApiKey:
     """Raises Unauthorized, in the same words whether the key is unknown, wrong, revoked or expired."""
-    refusal = Unauthorized("The API key is not valid, or it has expired; ask an administrator for a new one")
+    refusal = Unauthorized("The API key is not valid, or it has expired; ask an administrator for a new one", "bad-key")
     shape = _SHAPE.fullmatch(text)
     if shape is None:
         raise refusal

@@ -73,7 +73,8 @@ class Log:
             existing = await self.session(session.id)
             if existing.owner != session.owner or existing.request != session.request:
                 raise Conflict(
-                    "This Idempotency-Key was used for a different request; use a new key for a new session"
+                    "This Idempotency-Key was used for a different request; use a new key for a new session",
+                    "key-used-before",
                 ) from None
             return existing
 
@@ -112,7 +113,7 @@ class Log:
     async def _session_document(self, session_id: str) -> Document:
         document = await self._store.read(session_id, SESSION)
         if document is None:
-            raise NotFound(f"There is no session '{session_id}'")
+            raise NotFound(f"There is no session '{session_id}'", "no-session", id=session_id)
         return document
 
     # --- the streams ------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ class Log:
             except Conflict:
                 winner = await self._store.read(session_id, entry_id(stream, seq))
                 if winner is None:
-                    raise NotFound(f"There is no session '{session_id}'") from None
+                    raise NotFound(f"There is no session '{session_id}'", "no-session", id=session_id) from None
                 if winner.body["key"] == body["key"]:
                     return _entry(stream, winner)
                 if generation is not None and _announces_newer(winner, generation):

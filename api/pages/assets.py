@@ -65,7 +65,7 @@ async def send_asset(wanted: str, name: str, request: Request) -> Response:
     """A page of an earlier deployment gets today's file, but may not keep it."""
     asset = assets().get(name)
     if asset is None:
-        raise NotFound(f"There is no file '{name}'")
+        raise NotFound(f"There is no file '{name}'", "no-file")
     headers = {
         "ETag": f'"{version()}"',
         "Cache-Control": "public, max-age=31536000, immutable" if wanted == version() else "no-cache",

@@ -71,7 +71,7 @@ async def show_item(session_id: str, seq: int, frame: FrameDep) -> Response:
     await _session(frame, session_id)
     row = await items.one(frame.services.log, session_id, seq)
     if row is None:
-        raise NotFound(f"There is no item {seq}")
+        raise NotFound(f"There is no item {seq}", "no-item", seq=seq)
     return frame.fragment("_inside.html", row=row)
 
 

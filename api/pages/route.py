@@ -12,8 +12,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
 from api.auth import SignInNeeded
+from api.pages.words import told
 from api.problems import wants_page
-from nightshift.errors import Unprocessable, UserError
+from nightshift.errors import TooManyRequests, Unprocessable, UserError
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -43,7 +44,7 @@ class PageRoute(APIRoute):
                 if isinstance(error, SignInNeeded):
                     return _sign_in(request)
                 if isinstance(error, RequestValidationError):
-                    error = Unprocessable("Something in this address is not as it should be")
+                    error = Unprocessable("Something in this address is not as it should be", "bad-address")
                 return error_page(request, error)
 
         return handle_for_people
@@ -61,5 +62,6 @@ def error_page(request: Request, error: UserError) -> HTMLResponse:
     from api.pages.templates import look_of, render  # the static files are a page route, and templates name them
 
     look = look_of(request)
-    page = render(look, "error.html", status_code=error.status, title=error.title, detail=str(error))
-    return HTMLResponse(page, error.status, headers=HEADERS)
+    page = render(look, "error.html", status_code=error.status, title=error.title, detail=told(look.language, error))
+    again = {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else {}
+    return HTMLResponse(page, error.status, headers=HEADERS | again)

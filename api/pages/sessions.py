@@ -33,7 +33,7 @@ async def show_sessions(
 ) -> Response:
     """A form sends its empty fields, too: they narrow nothing."""
     if phase and phase not in list(Phase):
-        raise UserError(f"There is no phase '{phase}'")
+        raise UserError(f"There is no phase '{phase}'", "no-phase", phase=phase)
     asked = {"q": q, "phase": phase, "repository": repository, "model": model, "owner": owner}
     filters = {name: value for name, value in asked.items() if value}
     listed, places = await asyncio.gather(

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from api.pages.assets import modules, static
-from api.pages.words import LANGUAGES, preferred, words
+from api.pages.words import LANGUAGES, asked, words
 from nightshift import rendering
 from nightshift.models import UsageTotal
 
@@ -37,7 +37,7 @@ def look_of(request: Request) -> Look:
         return value if value in values else otherwise
 
     return Look(
-        chosen("language", tuple(LANGUAGES), preferred(request.headers.get("Accept-Language", ""))),
+        asked(request) or Look.language,
         chosen("theme", THEMES, "auto"),
         chosen("rail", ("open", "closed"), "open"),
     )

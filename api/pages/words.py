@@ -10,7 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
+from starlette.requests import Request
+
+from nightshift.errors import UserError
+
 FOLDER = Path(__file__).parents[2] / "web" / "words"
+COOKIE = "nightshift_language"
 LANGUAGES = {"en": "English", "ja": "日本語"}
 """The first is taken where a browser asks for none of them."""
 
@@ -56,9 +61,27 @@ def _flat(table: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
     return found
 
 
-def preferred(accept_language: str) -> str:
+def asked(request: Request) -> str | None:
+    """The language of ours that a page chose, or that a browser asks for; None: a program, or another language."""
+    chosen = request.cookies.get(COOKIE, "")
+    return chosen if chosen in LANGUAGES else preferred(request.headers.get("Accept-Language", ""))
+
+
+def told(language: str, error: UserError) -> str:
+    """An error in the words of the pages. One that they have no words for says it in its own."""
+    return words(language).known(f"problem.{error.code}", str(error), **error.values, detail=str(error))
+
+
+def fault(language: str, field: str, type: str, message: str, limits: Mapping[str, object]) -> str:
+    """What is wrong with a field of a form. `type` and `limits` are pydantic's."""
+    t = words(language)
+    name = t.known(f"field.{field.partition('.')[0]}", field)
+    return t("field.fault", name=name, fault=t.known(f"invalid.{type}", t("invalid.other", message=message), **limits))
+
+
+def preferred(accept_language: str) -> str | None:
     """The language of ours that an Accept-Language header likes best."""
-    best, weight = next(iter(LANGUAGES)), 0.0
+    best, weight = None, 0.0
     for part in accept_language.split(",")[:20]:
         tag, _, rest = part.strip().partition(";")
         language = tag.split("-")[0].lower()

@@ -24,12 +24,14 @@ def name_of(content: bytes) -> str:
 def check_place(session_id: str, name: str = "0" * 64) -> None:
     """Raises NotFound for what no file is called, before it leads out of the session's folder."""
     if not _SESSION.fullmatch(session_id) or not _NAME.fullmatch(name):
-        raise NotFound("There is no such file: files are named by their content's SHA-256, in lower-case hex")
+        raise NotFound(
+            "There is no such file: files are named by their content's SHA-256, in lower-case hex", "no-file"
+        )
 
 
 def check_type(content_type: str) -> None:
     if not _TYPE.fullmatch(content_type):
-        raise Unprocessable("The content type must be 1 to 100 printable ASCII characters")
+        raise Unprocessable("The content type must be 1 to 100 printable ASCII characters", "bad-content-type")
 
 
 async def missing(blobs: Blobs, session_id: str, files: Sequence[FileRef]) -> list[str]:
@@ -43,7 +45,7 @@ async def missing(blobs: Blobs, session_id: str, files: Sequence[FileRef]) -> li
 async def demand(blobs: Blobs, session_id: str, files: Sequence[FileRef]) -> None:
     """Raises Unprocessable if the session does not have them all."""
     if absent := await missing(blobs, session_id, files):
-        raise Unprocessable(f"This session has no file {absent[0]}; upload it first, then refer to it")
+        raise Unprocessable(f"This session has no file {absent[0]}; upload it first, then refer to it", "file-missing")
 
 
 async def verified(name: str, content: bytes | AsyncIterable[bytes]) -> AsyncIterator[bytes]:
@@ -57,4 +59,6 @@ async def verified(name: str, content: bytes | AsyncIterable[bytes]) -> AsyncIte
             digest.update(piece)
             yield piece
     if digest.hexdigest() != name:
-        raise Unprocessable(f"The content's SHA-256 is {digest.hexdigest()}, its name says {name}; send it again")
+        raise Unprocessable(
+            f"The content's SHA-256 is {digest.hexdigest()}, its name says {name}; send it again", "content-differs"
+        )

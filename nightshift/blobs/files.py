@@ -43,7 +43,7 @@ class FileBlobs:
                 await asyncio.to_thread(_sync, file)
             await asyncio.to_thread(_rename, draft, path)
         except FileNotFoundError as error:
-            raise Conflict("The session's files were deleted while this one came") from error
+            raise Conflict("The session's files were deleted while this one came", "session-ending") from error
         finally:
             draft.unlink(missing_ok=True)
         return _blob(path)

@@ -230,7 +230,7 @@ def _decode(cursor: str, prefix: str) -> str:
     except (ValueError, binascii.Error):
         place = ""
     if not place.startswith(prefix):
-        raise UserError("The cursor is not one of ours; list again from the start without it")
+        raise UserError("The cursor is not one of ours; list again from the start without it", "bad-cursor")
     return place
 
 

@@ -164,5 +164,5 @@ def _decode(cursor: str) -> list[str]:
     try:
         created_at, partition, id = json.loads(base64.urlsafe_b64decode(cursor))
     except (ValueError, TypeError, binascii.Error) as error:
-        raise UserError("The cursor is not one of ours; list again from the start without it") from error
+        raise UserError("The cursor is not one of ours; list again from the start without it", "bad-cursor") from error
     return [str(created_at), str(partition), str(id)]

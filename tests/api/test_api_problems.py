@@ -121,7 +121,9 @@ async def test_the_routers_own_errors_are_problems(house: House, method: str, pa
     answer = await house.http.request(method, path)
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json()["type"] == "about:blank"
+    assert (
+        answer.json()["type"] == {404: "urn:nightshift:nothing-there", 405: "urn:nightshift:method-not-allowed"}[status]
+    )
     assert path in answer.json()["detail"]
     if status == 405:
         assert answer.headers["Allow"]
@@ -130,7 +132,7 @@ async def test_the_routers_own_errors_are_problems(house: House, method: str, pa
 async def test_errors_on_purpose_have_a_type_for_programs(house: House):
     answer = await house.http.get("/api/sessions/s-1")
     assert answer.json() == {
-        "type": "urn:nightshift:not-found",
+        "type": "urn:nightshift:no-session",
         "title": "Not found",
         "status": 404,
         "detail": "There is no session 's-1'",
@@ -170,3 +172,50 @@ async def test_answers_are_neither_cached_nor_guessed(house: House):
         headers = (await house.http.get(path)).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Cache-Control"] == "no-store"
+
+
+async def test_a_program_is_told_in_english_and_a_browser_in_its_language(house: House):
+    path = "/api/sessions/s-1"
+    plain = await house.http.get(path)
+    assert plain.json()["detail"] == "There is no session 's-1'"
+    assert "Content-Language" not in plain.headers
+    japanese = await house.http.get(path, headers={"Accept-Language": "ja,en;q=0.5"})
+    assert japanese.json()["detail"].startswith("セッション s-1 はありません")
+    assert japanese.headers["Content-Language"] == "ja"
+    assert japanese.json()["type"] == plain.json()["type"]
+    chosen = await house.http.get(path, headers={"Accept-Language": "ja", "Cookie": "nightshift_language=en"})
+    assert "somebody else's" in chosen.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({}, "作業が必要です。"),
+        ({"message": " "}, "作業が空です。"),
+        ({"message": "hi", "budget_usd": 0}, "予算は 0"),
+        ({"message": "hi", "repository": "no"}, "の書き方が正しくありません。"),
+        ({"message": "hi", "repositroy": "a/b"}, "repositroyという項目はありません。"),
+        ({"message": "hi", "effort": "huge"}, "推論の深さは次のいずれかです"),
+    ],
+)
+async def test_a_form_is_told_its_faults_in_the_language_of_the_page(house: House, body: Any, told: str):
+    answer = await house.http.post("/api/sessions", json=body, headers={"Accept-Language": "ja"})
+    assert answer.status_code == 422
+    assert told in answer.json()["detail"]
+
+
+async def test_what_is_too_large_and_what_is_unforeseen_are_told_in_the_language_too(house: House):
+    japanese = {"Accept-Language": "ja", "Content-Type": "application/octet-stream"}
+    path = f"/api/sessions/{await house.begin()}/files?filename=big"
+    answer = await house.http.put(path, content=b"", headers=japanese | {"Content-Length": str(26 << 20)})
+    assert answer.status_code == 413
+    assert "25 MB まで" in answer.json()["detail"]
+
+    def broken() -> Services:
+        raise RuntimeError
+
+    async with client(create_api(broken), house.bells) as http:
+        answer = await http.get("/api/sessions", headers=japanese)
+    assert answer.status_code == 500
+    assert answer.json()["trace_id"] in answer.json()["detail"]
+    assert "Nightshift 側" in answer.json()["detail"]

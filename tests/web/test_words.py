@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from http import HTTPStatus
+from pathlib import Path
 from string import Formatter
 
 import pytest
@@ -10,6 +13,10 @@ import pytest
 from api.pages.assets import STATIC
 from api.pages.templates import TEMPLATES
 from api.pages.words import LANGUAGES, catalogue, preferred, words
+from api.problems import PlainError
+from nightshift.errors import UserError
+
+ROOT = Path(__file__).parents[2]
 
 ENGLISH = catalogue("en")
 FAMILIES = {
@@ -31,6 +38,9 @@ FAMILIES = {
     "power",
     "pulls",
     "checks",
+    "problem",
+    "invalid",
+    "field",
 }
 """Tables whose keys are put together from what the store says."""
 
@@ -68,18 +78,19 @@ def test_every_key_is_used_and_every_used_key_is_there() -> None:
 @pytest.mark.parametrize(
     ("header", "language"),
     [
-        ("", "en"),
+        ("", None),
         ("ja", "ja"),
         ("ja-JP,ja;q=0.9,en;q=0.8", "ja"),
         ("en-GB,en;q=0.9,ja;q=0.8", "en"),
         ("fr, ja;q=0.5", "ja"),
-        ("de", "en"),
+        ("de", None),
+        ("*", None),
         ("ja;q=0, en", "en"),
         (";;q=x,,ja;q=0.2", "ja"),
         ("ja" + ",x" * 1000, "ja"),
     ],
 )
-def test_the_language_that_is_asked_for(header: str, language: str) -> None:
+def test_the_language_that_is_asked_for(header: str, language: str | None) -> None:
     assert preferred(header) == language
 
 
@@ -89,3 +100,32 @@ def test_a_key_that_is_not_there_is_an_error_and_what_comes_from_elsewhere_is_sh
         english("no.such.key")
     assert english.known("tool.shell", "shell") == "Run"
     assert english.known("tool.{weird}", "{weird}") == "{weird}"
+
+
+def _codes() -> set[str]:
+    """Every code that the API and what it calls can give a problem: of the classes, and where one is raised."""
+    titles = {each.title for each in _all_of(UserError)} | {HTTPStatus(status).phrase for status in (405, 415, 500)}
+    found = {title.lower().replace(" ", "-") for title in titles}
+    classes = {each.__name__ for each in (*_all_of(UserError), PlainError)}
+    for folder in ("api", "nightshift"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                match node:
+                    case ast.Call(func=ast.Name(id=name), args=[*_, ast.Constant(value=str(code))]) if (
+                        name in classes and len(node.args) > 1
+                    ):
+                        found.add(code)
+                    case _:
+                        pass
+    return found
+
+
+def _all_of(kind: type[UserError]) -> set[type[UserError]]:
+    return {kind, *(each for child in kind.__subclasses__() for each in _all_of(child))} - {PlainError}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_problem_has_its_words_and_all_words_have_their_problem(language: str) -> None:
+    told = {key.removeprefix("problem.") for key in catalogue(language) if key.startswith("problem.")}
+    assert {"no-session", "session-ending", "file-too-large", "bad-cursor"} <= _codes(), "they are found"
+    assert told == _codes()
