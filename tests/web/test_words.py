@@ -38,6 +38,7 @@ FAMILIES = {
     "power",
     "pulls",
     "checks",
+    "needs",
     "problem",
     "invalid",
     "field",
