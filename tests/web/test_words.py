@@ -113,7 +113,7 @@ def _codes() -> set[str]:
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 match node:
                     case ast.Call(func=ast.Name(id=name), args=[*_, ast.Constant(value=str(code))]) if (
-                        name in classes and len(node.args) > 1
+                        name in classes and len(node.args) > 1 and re.fullmatch(r"[a-z-]+", code)
                     ):
                         found.add(code)
                     case _:
