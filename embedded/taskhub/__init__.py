@@ -6,6 +6,7 @@
 Nothing here knows the apps that are run on it.
 """
 
+import os
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, closing
@@ -17,11 +18,13 @@ from embedded.errors import StartError
 from embedded.taskhub import wire
 from embedded.taskhub.service import Service
 
+LONGEST_SOCKET = 107  # bytes of its path, says the kernel
+
 
 class TaskHub:
     """Serves the file `path` on a loopback `port`, 0 for a free one, None for a Unix socket of this user's alone.
 
-    Without a path, nothing outlives `stop`.
+    The socket is beside the file. Without a path, nothing outlives `stop`.
 
     `default_version` is that of orchestrations which a client starts without one.
     """
@@ -32,6 +35,7 @@ class TaskHub:
         self._path = path
         self._default_version = default_version
         self._port = port
+        self._grace = 0.0
         self._running = ExitStack()
         self._serving = False
 
@@ -41,20 +45,28 @@ class TaskHub:
         Raises StartError: the port is taken, the file locked, damaged or newer.
         """
         with ExitStack() as running:
-            path, place = self._path, self._port
-            if path is None or place is None:  # a socket's path must be short, and its folder for nobody else
-                own = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="taskhub-")))
-                path, place = path or own / "hub.db", own / "hub.sock" if place is None else place
+
+            def own(name: str) -> Path:
+                return Path(running.enter_context(tempfile.TemporaryDirectory(prefix="taskhub-")), name)
+
+            path = Path(self._path or own("hub.db")).absolute()
+            place = self._port
+            if place is None and len(os.fsencode(place := Path(f"{path}.sock"))) > LONGEST_SOCKET:
+                place = own("hub.sock")
             portal = running.enter_context(start_blocking_portal(name="task-hub"))
-            address = running.enter_context(portal.wrap_async_context_manager(self._serve(Path(path), place)))
+            address = running.enter_context(portal.wrap_async_context_manager(self._serve(path, place)))
             running.callback(setattr, self, "_serving", False)
             self._running, self._serving = running.pop_all(), True
         if self._port is not None:
             self._port = int(address.rpartition(":")[2])
         return address
 
-    def stop(self) -> None:
-        """End all calls and close the file. May be repeated."""
+    def stop(self, grace: float = 0) -> None:
+        """Hand out no more work, wait up to `grace` seconds for reports, end all calls and close the file.
+
+        May be repeated.
+        """
+        self._grace = grace
         self._running.close()
 
     def reset(self) -> None:
@@ -73,8 +85,9 @@ class TaskHub:
             try:
                 async with wire.serving(service.methods(), place) as address:
                     yield address
+                    await service.drain(self._grace)
             except OSError as error:
-                where = f"{place} (choose another TMPDIR)" if isinstance(place, Path) else f"port {place}"
+                where = place if isinstance(place, Path) else f"port {place}"
                 raise StartError(f"the task hub cannot listen on {where}: {error}") from error
 
 

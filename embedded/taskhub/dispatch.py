@@ -75,6 +75,15 @@ class Dispatcher:
         self._by_key: dict[tuple[Kind, Key], Lease] = {}
         self._workers: list[Worker] = []
         self._turn = list(Kind)
+        self._draining = False
+        self._fewer = asyncio.Event()  # in somebody's hands
+
+    async def drain(self) -> None:
+        """Hand out no more; return when nobody has anything in hand."""
+        self._draining = True
+        while any(not lease.worker.gone for lease in self._by_token.values()):
+            self._fewer.clear()
+            await self._fewer.wait()
 
     def join(self, request: pb.GetWorkItemsRequest) -> Worker:
         self._workers.append(worker := Worker(request))
@@ -83,6 +92,7 @@ class Dispatcher:
     def leave(self, worker: Worker) -> None:
         """Others may have what it had in hand. Until one takes it, a late report still counts."""
         worker.gone = True
+        self._fewer.set()
         self._workers.remove(worker)
         for lease in self._by_token.values():
             if lease.worker is worker:
@@ -105,7 +115,7 @@ class Dispatcher:
 
     def take(self, worker: Worker) -> Lease | None:
         """The next work for `worker`: each kind in turn, and of a kind each name in turn."""
-        for kind in tuple(self._turn):
+        for kind in () if self._draining else tuple(self._turn):
             names = self._ready[kind]
             name = next((name for name in names if worker.accepts(kind, name)), None)
             if name is None or not worker.has_room(kind):
@@ -136,6 +146,7 @@ class Dispatcher:
     def release(self, lease: Lease) -> None:
         if self._by_token.pop(lease.token, None) is not None:
             del self._by_key[lease.kind, lease.key]
+            self._fewer.set()
             full = not lease.worker.has_room(lease.kind)
             lease.worker.in_hand[lease.kind] -= 1
             if full:

@@ -1,18 +1,21 @@
 """What can be asked of a hub: reads of what is committed."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from itertools import accumulate, groupby
 from typing import Any
 
+import grpc
 from durabletask.internal import orchestrator_service_pb2 as pb
 from google.protobuf.wrappers_pb2 import StringValue
 
 from embedded.taskhub.inbox import ENDED, stamp
+from embedded.taskhub.wire import Refused
 
 type Read = Callable[[str, Any], list[Any]]
 """Rows for some SQL and its values."""
 
 PAGE = 100  # rows to a page when the caller does not say
-HISTORY_ROWS = 50  # to one message of a history
+ENOUGH = 1 << 20  # bytes after which a page or a part of a history ends: gRPC's clients take 4 MB if not told otherwise
 
 # A page goes on behind the row whose time and id the last one's token holds.
 INSTANCES = """
@@ -21,7 +24,7 @@ AND (:statuses = '' OR instr(:statuses, ',' || status || ',')) AND substr(id, 1,
 ORDER BY {time}, id LIMIT :rows
 """
 ENTITY = """
-SELECT (SELECT count(*) FROM inbox WHERE target = entities.id), state, owner, modified, id FROM entities
+SELECT state, (SELECT count(*) FROM inbox WHERE target = entities.id), owner, modified, id FROM entities
 """
 ENTITIES = f"""{ENTITY}
 WHERE modified >= :from AND modified < :to AND (modified, id) > (:time, :id) AND (:transient OR state IS NOT NULL)
@@ -59,11 +62,14 @@ def ended_ids(read: Read, chosen: pb.PurgeInstanceFilter, limit: int) -> list[st
     return [row[-1] for row in rows]
 
 
-def history(read: Read, id: str) -> Iterator[pb.HistoryChunk]:
-    rows = read("SELECT events FROM history WHERE instance = ? ORDER BY id", (id,))
-    for start in range(0, len(rows), HISTORY_ROWS):
-        together = b"".join(events for (events,) in rows[start : start + HISTORY_ROWS])
-        yield pb.HistoryChunk(events=pb.OrchestratorRequest.FromString(together).pastEvents)
+def history(read: Read, request: pb.StreamInstanceHistoryRequest) -> list[pb.HistoryChunk]:
+    if not read("SELECT 1 FROM instances WHERE id = ?", (request.instanceId,)):
+        raise Refused(grpc.StatusCode.NOT_FOUND, f"Orchestration instance '{request.instanceId}' not found")
+    rows = read("SELECT events FROM history WHERE instance = ? ORDER BY id", (request.instanceId,))
+    events = pb.OrchestratorRequest.FromString(b"".join(events for (events,) in rows)).pastEvents
+    ends = accumulate(each.ByteSize() for each in events)
+    parts = groupby(zip(ends, events, strict=True), lambda it: it[0] // ENOUGH)
+    return [pb.HistoryChunk(events=(each for _, each in part)) for _, part in parts]
 
 
 def get_entity(read: Read, request: pb.GetEntityRequest) -> pb.GetEntityResponse:
@@ -94,10 +100,11 @@ def _values(request: Any, start: str, end: str, statuses: Iterable[int] = (), pr
 def _page(
     read: Read, sql: str, values: dict[str, Any], size: int, token: StringValue
 ) -> tuple[list[Any], StringValue | None]:
-    """Up to `size` rows, which end with their time and id, and the token for the next page if there is one."""
+    """Up to `size` rows, which begin with what is large and end with time and id, and the token for the next page."""
     size = size if size > 0 else PAGE
     time, _, id = token.value.partition("|")
     rows = read(sql, values | {"time": int(time or -1), "id": id, "rows": size + 1})
+    size = min(size, 1 + sum(bytes < ENOUGH for bytes in accumulate(len(row[0] or "") for row in rows)))
     return rows[:size], StringValue(value=f"{rows[size - 1][-2]}|{rows[size - 1][-1]}") if rows[size:] else None
 
 
@@ -109,8 +116,8 @@ def _state(blob: bytes, payloads: bool) -> pb.OrchestrationState:
     return state
 
 
-def _entity(row: tuple[int, str | None, str | None, int, str], include_state: bool) -> pb.EntityMetadata:
-    backlog, state, owner, modified, id = row
+def _entity(row: tuple[str | None, int, str | None, int, str], include_state: bool) -> pb.EntityMetadata:
+    state, backlog, owner, modified, id = row
     return pb.EntityMetadata(
         instanceId=id,
         lastModifiedTime=stamp(modified),

@@ -6,6 +6,7 @@ import math
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,13 @@ class Service:
             self._dispatcher.offer(Kind.ACTIVITY, seq, (name, version))
         for (target,) in self._database.read("SELECT DISTINCT target FROM inbox WHERE due <= ?", (self._due_seen,)):
             self._look_at(target)
+
+    async def drain(self, grace: float) -> None:
+        """Hand out no more work; return when what is in hand was reported, or after `grace` seconds, and is kept."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._dispatcher.drain(), grace)
+        with suppress(OSError):  # who called while the disk failed is told so
+            await self._database.settle()
 
     def close(self) -> None:
         self._clock.cancel()
@@ -317,11 +325,7 @@ class Service:
         return pb.PurgeInstancesResponse(deletedInstanceCount=deleted, isComplete=BoolValue(value=not left))
 
     async def _history(self, request: pb.StreamInstanceHistoryRequest) -> AsyncGenerator[pb.HistoryChunk]:
-        if not self._database.read("SELECT 1 FROM instances WHERE id = ?", (request.instanceId,)):
-            raise Refused(grpc.StatusCode.NOT_FOUND, f"Orchestration instance '{request.instanceId}' not found")
-        chunks = queries.history(self._database.read, request.instanceId)
-        await self._database.settle()
-        for chunk in chunks:
+        for chunk in await self._ask(queries.history, request):
             yield chunk
 
     async def _delete(self, request: pb.DeleteTaskHubRequest) -> pb.DeleteTaskHubResponse:

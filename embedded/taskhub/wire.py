@@ -60,8 +60,10 @@ async def serving(methods: Mapping[bytes, Method], place: int | Path) -> AsyncGe
     """
     calls, loop = Tasks(), asyncio.get_running_loop()
     if isinstance(place, Path):
-        server, address = await loop.create_unix_server(lambda: Connection(methods, calls), place), f"unix:{place}"
+        server = await loop.create_unix_server(lambda: Connection(methods, calls), place, start_serving=False)
+        address = f"unix:{place}"
         place.chmod(0o600)
+        await server.start_serving()
     else:
         server = await loop.create_server(lambda: Connection(methods, calls), "127.0.0.1", place)
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -69,7 +71,8 @@ async def serving(methods: Mapping[bytes, Method], place: int | Path) -> AsyncGe
         yield address
     finally:
         server.close()
-        server.abort_clients()
+        await asyncio.sleep(0)  # what was just answered is still to be written
+        server.close_clients()
         await calls.drain(0)
 
 
@@ -82,6 +85,7 @@ class Connection(asyncio.Protocol):
         self._requests: dict[int, tuple[bytes, bytearray]] = {}  # being received, by stream: path and body
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._room = asyncio.Event()  # perhaps the client takes more now
+        self._stalled = False  # it does not even read
         self._flushing = False
 
     @override
@@ -97,6 +101,18 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         for task in [*self._tasks.values()]:
             task.cancel()
+
+    @override
+    def pause_writing(self) -> None:
+        """Who does not read what we answer is not heard either, or its answers would fill the memory."""
+        self._stalled = True
+        self._transport.pause_reading()
+
+    @override
+    def resume_writing(self) -> None:
+        self._stalled = False
+        self._transport.resume_reading()
+        self._room.set()
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -165,11 +181,12 @@ class Connection(asyncio.Protocol):
         data = b"\0" + len(data).to_bytes(4) + data
         sent = 0
         while sent < len(data):
-            while not (room := min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)):
+            while self._stalled or not (room := self._h2.local_flow_control_window(stream)):
                 self._room.clear()
                 await self._room.wait()
-            self._h2.send_data(stream, data[sent : sent + room])
-            sent += room
+            part = data[sent : sent + min(room, self._h2.max_outbound_frame_size)]
+            self._h2.send_data(stream, part)
+            sent += len(part)
             self._flush_soon()
 
     def _flush_soon(self) -> None:

@@ -102,6 +102,9 @@ class Hand:
         response.instanceId, response.result.value = asked.orchestrationInstance.instanceId, result
         self.stub.CompleteActivityTask(response)
 
+    def is_idle(self) -> bool:
+        return self._items.empty()
+
     def leave(self) -> None:
         self._stream.cancel()
         self._reader.join()

@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 import pytest
-from durabletask.client import TaskHubGrpcClient
+from durabletask.client import OrchestrationStatus, TaskHubGrpcClient
 from durabletask.entities import DurableEntity, EntityInstanceId
 from durabletask.grpc_options import GrpcWorkerResiliencyOptions
 from durabletask.internal import orchestrator_service_pb2 as pb
@@ -237,6 +237,47 @@ def test_after_a_sync_that_failed_nothing_is_acknowledged(rig: Rig, monkeypatch:
         assert code_of(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
     for call in (lambda: rig.status("x"), lambda: rig.events("x"), lambda: rig.end("x")):
         assert code_of(call) is grpc.StatusCode.UNKNOWN
+
+
+def test_a_stop_with_grace_waits_for_what_is_in_hand_and_hands_out_no_more(rig: Rig) -> None:
+    hand = rig.hand(maxConcurrentOrchestrationWorkItems=1)
+    for id in ("x", "y"):
+        rig.start("any", id=id)
+    item = hand.get()
+    with ThreadPoolExecutor() as threads:
+        stopped = threads.submit(rig.hub.stop, PATIENCE)
+        finish = pb.CompleteOrchestrationAction(orchestrationStatus=pb.ORCHESTRATION_STATUS_COMPLETED)
+        assert not stopped.done()
+        hand.turn(item, pb.OrchestratorAction(completeOrchestration=finish))  # is acknowledged
+        stopped.result()
+    hand.leave()
+    assert hand.is_idle()
+    rig.hub.start()
+    assert (rig.status("x"), rig.status("y")) == (OrchestrationStatus.COMPLETED, OrchestrationStatus.PENDING)
+
+
+def test_a_stop_waits_no_longer_than_it_was_given_and_answers_what_is_being_synced(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncing, disk = Event(), Event()
+    sync = database.SYNC
+
+    def slow(file: int) -> None:
+        syncing.set()
+        assert disk.wait(PATIENCE)
+        sync(file)
+
+    hand = rig.hand()
+    rig.start("held", id="held")
+    hand.get()
+    monkeypatch.setattr(database, "SYNC", slow)
+    with ThreadPoolExecutor() as threads:
+        started = threads.submit(rig.start, "x", id="x")
+        assert syncing.wait(PATIENCE)
+        stopped = threads.submit(rig.hub.stop, 0.01)
+        disk.set()
+        assert started.result() == "x"
+        stopped.result()
 
 
 def test_no_event_is_overlooked_whatever_it_meets(rig: Rig) -> None:

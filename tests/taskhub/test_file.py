@@ -1,6 +1,7 @@
 """The hub's file: who may open it, what is refused and left as it is, and a full disk."""
 
 import resource
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -46,7 +47,7 @@ def sql(path: Path, *statements: str) -> None:
             file.execute(statement)
 
 
-def refusal(path: Path) -> str:
+def refusal(path: Path, port: int | None = 0) -> str:
     """Why it cannot be opened; that did not change it."""
 
     def content() -> list[bytes]:
@@ -54,7 +55,7 @@ def refusal(path: Path) -> str:
 
     before = content()
     with pytest.raises(StartError) as refused:
-        TaskHub(path).start()
+        TaskHub(path, port).start()
     assert content() == before
     assert str(path) in str(refused.value)
     return str(refused.value)
@@ -151,6 +152,26 @@ def test_what_is_no_hub_or_a_newer_one_is_refused(used: Path) -> None:
     assert "not a task hub" in refusal(shop)
     sql(used, "PRAGMA user_version = 1000")
     assert "newer" in refusal(used)
+
+
+def test_its_socket_is_beside_it_and_one_that_a_killed_host_left_is_in_nobodys_way(path: Path) -> None:
+    place = path.with_name("hub.db.sock")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(place))
+    hub = TaskHub(path, port=None)
+    with Rig(path, hub.start()) as rig:
+        assert rig.address == f"unix:{place}"
+        assert place.stat().st_mode & 0o777 == 0o600
+        rig.start("x", id="x")
+        assert "another host" in refusal(path, port=None)
+        assert rig.status("x") is OrchestrationStatus.PENDING  # its socket is still there
+    hub.stop()
+    assert not place.exists()
+    far = path.with_name("x" * 100) / "hub.db"
+    hub = TaskHub(far, port=None)
+    with Rig(far, hub.start()) as rig:
+        rig.start("x")
+    hub.stop()
 
 
 def test_a_place_that_cannot_be_written_is_said_so(path: Path) -> None:
