@@ -17,7 +17,7 @@ from statistics import median
 
 import psutil
 
-from bench import loop, measures
+from bench import browser, loop, measures
 from bench.hub import MEMORY, OURS, Rig
 from bench.messages import appends, bare
 from bench.pages import pages
@@ -93,6 +93,7 @@ def main() -> None:
         hub(folder, "--full" in sys.argv[1:])
         log(folder, floor)
         pages(folder)
+    browser.show()
     loop.show(200 if "--full" in sys.argv[1:] else 50)
 
 

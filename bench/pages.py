@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import json
 import logging
 import re
 import time
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from httpx import ASGITransport, AsyncClient
 
 from api.app import create_api
 from api.pages.assets import assets
-from nightshift.log import entry_id, utc_now
-from nightshift.models import Item, ItemKind, Phase, Session, SessionRequest, Stream
+from bench.talk import talk
+from nightshift.log import utc_now
+from nightshift.models import Phase, Session, SessionRequest
 from nightshift.services import Services, build
 from nightshift.settings import Settings
 
 ITEMS, SESSIONS, TIMES = 2_000, 10_000, 9
 MODULE = re.compile(r'"modulepreload" href="/static/\w+/([^"]+)"')
-ANSWER = """Found it: `m` is tried before `ms`.
-
-```python
-def parse(text): ...
-```
-
-| unit | s |
-|---|---|
-| ms | 0.001 |
-"""
 
 
 async def figures(folder: Path) -> list[tuple[str, float, str, str]]:
@@ -42,6 +31,7 @@ async def figures(folder: Path) -> list[tuple[str, float, str, str]]:
     services = build(Settings(data_dir=folder / "pages", signing_key="x" * 32, local=True))
     try:
         await _fill(services)
+        talk(folder / "pages" / "nightshift.db", "s-0", ITEMS)
         transport = ASGITransport(create_api(lambda: services))
         async with AsyncClient(transport=transport, base_url="http://localhost") as client:
             rows: list[tuple[str, float, str, str]] = []
@@ -90,24 +80,6 @@ async def _fill(services: Services) -> None:
             id=f"s-{number}", owner="local", request=request, phase=phase, created_at=time, updated_at=time
         )
         await log.create_session(session)
-    await _talk(services)
-
-
-async def _talk(services: Services) -> None:
-    """As agents talk: most of it are calls with their outputs."""
-    turns: list[tuple[ItemKind, dict[str, Any]]] = [
-        (ItemKind.REASONING, {"text": "The pattern **first**."}),
-        (ItemKind.TOOL_CALL, {"name": "shell", "arguments": json.dumps({"command": "make test"})}),
-        (ItemKind.TOOL_OUTPUT, {"text": "\x1b[32m.\x1b[0m" * 400}),
-        (ItemKind.ASSISTANT_MESSAGE, {"text": ANSWER}),
-    ]
-    for seq in range(1, ITEMS + 1):
-        kind, fields = turns[seq % len(turns)]
-        call = f"call-{seq // len(turns)}" if kind in (ItemKind.TOOL_CALL, ItemKind.TOOL_OUTPUT) else None
-        item = Item(seq=seq, kind=kind, call_id=call, created_at=utc_now(), **fields)
-        body = item.model_dump(mode="json", exclude_defaults=True) | {"key": f"item:{item.id}"}
-        body["entry_kind"] = body.pop("kind")
-        await services.store.create("s-0", entry_id(Stream.ITEM, seq), body)
 
 
 def pages(folder: Path) -> None:

@@ -16,6 +16,8 @@ import pytest_asyncio
 import uvicorn
 from httpx import ASGITransport, AsyncClient
 from starlette.types import ASGIApp, Receive, Scope, Send
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from api.app import create_api
 from api.doorbell import current_doorbell
@@ -121,6 +123,29 @@ async def browser() -> AsyncIterator[Any]:
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         await browser.close()
+
+
+type Joined = asyncio.Queue[ServerConnection]
+
+
+@fixture
+async def channel(services: Services, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Joined]:
+    """A live channel of this test's own: the pages' connections, as they join. Named before `page`, it outlives it."""
+    joined: Joined = asyncio.Queue()
+
+    async def join(socket: ServerConnection) -> None:
+        await socket.send('{"type": "system", "event": "connected"}')
+        await joined.put(socket)
+        await socket.wait_closed()
+
+    async with serve(join, "localhost", 0, subprotocols=[Subprotocol("json.webpubsub.azure.v1")]) as hub:
+        port = next(iter(hub.sockets)).getsockname()[1]
+
+        async def page_url(session_id: str) -> str:
+            return f"ws://localhost:{port}/"
+
+        monkeypatch.setattr(services.live, "page_url", page_url)
+        yield joined
 
 
 def attend(page: Any) -> list[str]:

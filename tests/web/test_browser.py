@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.typing import Subprotocol
-
 from nightshift.models import ItemKind
 from nightshift.services import Services
-from tests.web.conftest import NewSession, Say, until
+from tests.web.conftest import Joined, NewSession, Say, until
 
 
 async def posted(services: Services) -> list[str]:
@@ -104,32 +100,17 @@ async def test_escape_interrupts_and_buttons_follow_the_phase(
 
 
 async def test_hints_of_the_live_channel_are_followed_and_it_is_joined_again(
-    page: Any, url: str, services: Services, new_session: NewSession, say: Say, monkeypatch: pytest.MonkeyPatch
+    channel: Joined, page: Any, url: str, new_session: NewSession, say: Say
 ) -> None:
-    joined: asyncio.Queue[ServerConnection] = asyncio.Queue()
-
-    async def channel(socket: ServerConnection) -> None:
-        await socket.send('{"type": "system", "event": "connected"}')
-        await joined.put(socket)
-        await socket.wait_closed()
-
-    async with serve(channel, "localhost", 0, subprotocols=[Subprotocol("json.webpubsub.azure.v1")]) as hub:
-        port = next(iter(hub.sockets)).getsockname()[1]
-
-        async def page_url(session_id: str) -> str:
-            return f"ws://localhost:{port}/"
-
-        monkeypatch.setattr(services.live, "page_url", page_url)
-        await new_session()
-        await page.goto(f"{url}/sessions/s-1")
-        for text in ("first", "after a reconnect"):
-            socket = await asyncio.wait_for(joined.get(), 10)
-            await page.wait_for_timeout(500)  # let the fetch that follows a connection pass: only the hint is left
-            await say(ItemKind.NOTICE, text)
-            await socket.send('{"type": "message", "from": "group", "data": {"session": "s-1", "seq": 1}}')
-            await page.get_by_text(text).wait_for(timeout=2000)
-            await socket.close()
-        await page.goto("about:blank")
+    await new_session()
+    await page.goto(f"{url}/sessions/s-1")
+    for text in ("first", "after a reconnect"):
+        socket = await asyncio.wait_for(channel.get(), 10)
+        await page.wait_for_timeout(500)  # let the fetch that follows a connection pass: only the hint is left
+        await say(ItemKind.NOTICE, text)
+        await socket.send('{"type": "message", "from": "group", "data": {"session": "s-1", "seq": 1}}')
+        await page.get_by_text(text).wait_for(timeout=2000)
+        await socket.close()
 
 
 async def test_older_items_load_and_the_list_refreshes_itself(

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
-import pytest
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.typing import Subprotocol
-
-from nightshift.log import entry_id, utc_now
-from nightshift.models import Approval, Effect, Item, ItemKind, Stream
+from bench.talk import talk
+from nightshift.models import Approval, Effect, ItemKind
 from nightshift.people import preferences
 from nightshift.services import Services
-from tests.web.conftest import NewSession, Say, until
+from tests.web.conftest import Joined, NewSession, Say, until
 
-
-async def fill(services: Services, count: int, session_id: str = "s-1") -> None:
-    """Many items at once, as the log would have written them one by one."""
-    for seq in range(1, count + 1):
-        item = Item(seq=seq, kind=ItemKind.NOTICE, text=f"notice {seq}", created_at=utc_now())
-        body = item.model_dump(mode="json", exclude_defaults=True) | {"key": f"item:{item.id}"}
-        body["entry_kind"] = body.pop("kind")
-        await services.store.create(session_id, entry_id(Stream.ITEM, seq), body)
+HOLD = """async () => {
+  for (let frames = 0; frames < 2; frames += 1) await new Promise(requestAnimationFrame);
+  window.held = [...document.querySelectorAll('.item')].find((row) => row.getBoundingClientRect().bottom > 200);
+  window.heldAt = held.getBoundingClientRect().top;
+}"""
 
 
 async def seqs(page: Any) -> list[int]:
@@ -31,23 +25,33 @@ async def seqs(page: Any) -> list[int]:
 
 
 async def test_a_long_conversation_scrolls_to_its_beginning_and_back_in_a_bounded_page(
-    page: Any, url: str, services: Services, new_session: NewSession, say: Say
+    page: Any, url: str, tmp_path: Path, new_session: NewSession, say: Say
 ) -> None:
+    """Each item is shown once and in its place, and what is looked at stays where it is."""
     await new_session(phase="waiting")
-    await fill(services, 1500)
+    talk(tmp_path / "nightshift.db", "s-1", 3_000)
     await page.goto(f"{url}/sessions/s-1")
-    while not await page.locator("#item-1").count():
-        first = (await seqs(page))[0]
-        await page.evaluate("scrollTo(0, 0)")
+
+    async def hold(route: Any) -> None:
+        await page.evaluate(HOLD)
+        await route.continue_()
+
+    await page.route("**/fragment?before=*", hold)
+    seen = set(await seqs(page))
+    while 1 not in seen:
+        first = min(seen)
+        await page.evaluate("scrollTo(0, 300)")
         await until(page, f"Number(document.querySelector('#log > .item').dataset.seq) < {first}")
+        assert abs(await page.evaluate("held.getBoundingClientRect().top - heldAt")) < 2
         shown = await seqs(page)
-        assert shown == list(range(shown[0], shown[-1] + 1))
+        assert shown == sorted(set(shown))
         assert len(shown) <= 800
+        seen.update(shown)
+    assert seen == {seq for seq in range(1, 3_001) if seq % 4 != 3}  # an output is shown in the row of its call
     await say(ItemKind.NOTICE, "news")
     await page.get_by_role("button", name="Jump to latest").click()
-    await page.locator("#item-1501", has_text="news").wait_for()
-    shown = await seqs(page)
-    assert shown == list(range(1302, 1502))
+    await page.locator("#item-3001", has_text="news").wait_for()
+    assert (await seqs(page))[0] > 2_800
 
 
 async def test_what_was_written_survives_a_reload_and_a_lost_connection(
@@ -128,44 +132,30 @@ async def test_a_session_that_needs_its_user_says_so_everywhere(
 
 
 async def test_what_the_model_writes_is_shown_until_its_item_is_there(
-    page: Any, url: str, services: Services, new_session: NewSession, say: Say, monkeypatch: pytest.MonkeyPatch
+    channel: Joined, page: Any, url: str, new_session: NewSession, say: Say
 ) -> None:
-    joined: asyncio.Queue[ServerConnection] = asyncio.Queue()
+    await new_session()
+    await page.goto(f"{url}/sessions/s-1")
+    socket = await asyncio.wait_for(channel.get(), 10)
 
-    async def channel(socket: ServerConnection) -> None:
-        await joined.put(socket)
-        await socket.wait_closed()
+    async def draft(id: str, text: str, kind: str = "text", offset: int = 0) -> None:
+        data = {"session": "s-1", "draft": {"turn": 1, "id": id, "kind": kind, "offset": offset, "text": text}}
+        await socket.send(json.dumps({"type": "message", "from": "group", "data": data}))
 
-    async with serve(channel, "localhost", 0, subprotocols=[Subprotocol("json.webpubsub.azure.v1")]) as hub:
-        port = next(iter(hub.sockets)).getsockname()[1]
-
-        async def page_url(session_id: str) -> str:
-            return f"ws://localhost:{port}/"
-
-        monkeypatch.setattr(services.live, "page_url", page_url)
-        await new_session()
-        await page.goto(f"{url}/sessions/s-1")
-        socket = await asyncio.wait_for(joined.get(), 10)
-
-        async def draft(id: str, text: str, kind: str = "text", offset: int = 0) -> None:
-            data = {"session": "s-1", "draft": {"turn": 1, "id": id, "kind": kind, "offset": offset, "text": text}}
-            await socket.send(json.dumps({"type": "message", "from": "group", "data": data}))
-
-        drafts = page.locator("#drafts .draft")
-        await draft("1.1.1", "<b>Let me", "reasoning")
-        await drafts.get_by_text("<b>Let me").wait_for()
-        await draft("1.1.2", "Here is")
-        await draft("1.1.2", "is the answer", offset=5)
-        await drafts.get_by_text("Here is the answer").wait_for()
-        assert await drafts.count() == 2
-        await draft("1.2.1", "Another reply")
-        await drafts.get_by_text("Another reply").wait_for()
-        assert await drafts.count() == 1
-        await say(ItemKind.ASSISTANT_MESSAGE, "Another reply, whole", id="1.2.1")
-        await socket.send('{"type": "message", "from": "group", "data": {"session": "s-1", "seq": 1}}')
-        await page.locator("#item-1").get_by_text("Another reply, whole").wait_for()
-        await until(page, "document.querySelectorAll('#drafts .draft').length === 0")
-        await page.goto("about:blank")
+    drafts = page.locator("#drafts .draft")
+    await draft("1.1.1", "<b>Let me", "reasoning")
+    await drafts.get_by_text("<b>Let me").wait_for()
+    await draft("1.1.2", "Here is")
+    await draft("1.1.2", "is the answer", offset=5)
+    await drafts.get_by_text("Here is the answer").wait_for()
+    assert await drafts.count() == 2
+    await draft("1.2.1", "Another reply")
+    await drafts.get_by_text("Another reply").wait_for()
+    assert await drafts.count() == 1
+    await say(ItemKind.ASSISTANT_MESSAGE, "Another reply, whole", id="1.2.1")
+    await socket.send('{"type": "message", "from": "group", "data": {"session": "s-1", "seq": 1}}')
+    await page.locator("#item-1").get_by_text("Another reply, whole").wait_for()
+    await until(page, "document.querySelectorAll('#drafts .draft').length === 0")
 
 
 async def test_a_long_output_is_fetched_when_its_row_is_opened(

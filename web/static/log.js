@@ -21,24 +21,30 @@ let busy = false;
 export const lastSeq = () => last;
 const nearBottom = () => innerHeight + scroller.scrollTop >= scroller.scrollHeight - 80;
 
-/** Puts rows where their seq belongs. A row that is there already is replaced, or left alone; never doubled. */
+const seqOf = (row) => Number(row.dataset.seq ?? 0);
+
+/** Puts rows, which come in order, where their seq belongs. One that is there already is replaced or left alone. */
 function place(html, replace) {
   const template = document.createElement('template');
   template.innerHTML = html;
   showTimes(template.content);
   addCopyButtons(template.content);
+  const rows = [...template.content.children];
+  let before = element.lastElementChild;
+  while (before && rows.length && seqOf(before) > seqOf(rows[0])) before = before.previousElementSibling;
   let added = 0;
-  for (const row of [...template.content.children]) {
+  for (const row of rows) {
     const old = document.getElementById(row.id);
-    if (old && replace) {
-      swap(old, row);
-    } else if (!old) {
-      let before = element.lastElementChild;
-      while (before && Number(before.dataset.seq ?? 0) > Number(row.dataset.seq)) before = before.previousElementSibling;
-      if (before) before.after(row);
-      else element.prepend(row);
-      added += 1;
+    if (old) {
+      if (replace) swap(old, row);
+      before = replace ? row : old;
+      continue;
     }
+    for (let next; (next = before ? before.nextElementSibling : element.firstElementChild) && seqOf(next) < seqOf(row);) before = next;
+    if (before) before.after(row);
+    else element.prepend(row);
+    before = row;
+    added += 1;
   }
   settle();
   return added;
