@@ -37,6 +37,7 @@ async def ensure_begun(services: Services, doorbell: Doorbell, session: Session)
         files=asked.files,
         model=asked.model,
         effort=asked.effort,
+        plan=asked.plan or None,
     )
     await services.log.append_item(session.id, request)
     try:

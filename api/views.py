@@ -55,6 +55,8 @@ class NewMessage(Model):
     effort: Effort | None = None
     approves: Id | None = None
     """A tool call that asked for the user's yes."""
+    plan: bool | None = None
+    """true: propose a plan before anything more is changed; false: go on without; left out: as before."""
 
 
 class NewBudget(Model):

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 
 from nightshift.errors import NightshiftError
-from nightshift.models import ItemsPage
+from nightshift.models import Approval, ItemKind, ItemsPage
 
 DEFAULT_URL = "http://127.0.0.1:7071"
 
@@ -33,8 +33,10 @@ class Client:
     async def __aexit__(self, *exception: object) -> None:
         await self._http.aclose()
 
-    async def start(self, message: str, repository: str | None, model: str | None) -> dict[str, Any]:
-        body = {"message": message, "repository": repository, "model": model}
+    async def start(
+        self, message: str, repository: str | None, model: str | None, plan: bool = False
+    ) -> dict[str, Any]:
+        body = {"message": message, "repository": repository, "model": model, "plan": plan or None}
         return await self._call("POST", "/api/sessions", {k: v for k, v in body.items() if v is not None})
 
     async def sessions(self, limit: int) -> list[dict[str, Any]]:
@@ -50,8 +52,26 @@ class Client:
             await self._call("GET", f"/api/sessions/{id}/items?after={after}&wait={wait:g}")
         )
 
-    async def send(self, id: str, text: str) -> dict[str, Any]:
-        return await self._call("POST", f"/api/sessions/{id}/messages", {"text": text})
+    async def send(self, id: str, text: str, plan: bool | None = None, approves: str | None = None) -> dict[str, Any]:
+        body = {"text": text, "plan": plan, "approves": approves}
+        return await self._call(
+            "POST", f"/api/sessions/{id}/messages", {k: v for k, v in body.items() if v is not None}
+        )
+
+    async def awaited(self, id: str) -> tuple[str, Approval] | None:
+        """(the tool call, what it asked for) that the session waits for a yes to."""
+        calls: dict[str | None, str] = {}
+        found, after = None, 0
+        while items := (await self.items(id, after)).items:
+            for item in items:
+                if item.kind is ItemKind.TOOL_CALL:
+                    calls[item.call_id] = item.id
+                elif item.kind is ItemKind.USER_MESSAGE:
+                    found = None
+                elif item.effect and item.effect.approval and item.call_id in calls:
+                    found = calls[item.call_id], item.effect.approval
+            after = items[-1].seq
+        return found
 
     async def control(self, id: str, kind: str) -> None:
         """`interrupt`, `stop` or `resume`."""

@@ -73,6 +73,8 @@ def describe(item: Item) -> str | None:
             return f"[bold green]agent[/]  {escape(item.text)}"
         case ItemKind.TOOL_CALL:
             return f"  [dim]>[/] [bold]{escape(item.name or '')}[/] {escape(shortened(gist(item.arguments)))}"
+        case ItemKind.TOOL_OUTPUT if item.effect and item.effect.approval and item.effect.approval.kind == "plan":
+            return f"[bold yellow]plan[/]  {escape(item.effect.approval.action)}"
         case ItemKind.TOOL_OUTPUT:
             colour = "red" if item.is_error else "dim"
             return f"    [{colour}]{escape(_outcome(item.text))}[/]"

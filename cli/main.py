@@ -64,12 +64,13 @@ def demo() -> None:
 @click.argument("task")
 @click.option("--repo", help="owner/name the task is about.")
 @click.option("--model", help="Model or deployment; default is the server's.")
+@click.option("--plan", is_flag=True, help="Have a plan proposed first; `nightshift approve` says yes to it.")
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Show the work until it is answered.")
-def run(task: str, repo: str | None, model: str | None, follow: bool) -> None:
+def run(task: str, repo: str | None, model: str | None, plan: bool, follow: bool) -> None:
     """Start a session on TASK."""
 
     async def work(client: Client) -> None:
-        started = await client.start(task, repo, model)
+        started = await client.start(task, repo, model, plan)
         console.print(f"session [bold]{started['id']}[/]  {client.url}/sessions/{started['id']}", highlight=False)
         if follow:
             await _follow(client, started["id"])
@@ -114,12 +115,35 @@ def show(session_id: str) -> None:
 @main.command()
 @click.argument("session_id")
 @click.argument("text")
+@click.option("--plan/--no-plan", default=None, help="Have a plan proposed before anything more is changed, or go on.")
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Show the work until it is answered.")
-def send(session_id: str, text: str, follow: bool) -> None:
+def send(session_id: str, text: str, plan: bool | None, follow: bool) -> None:
     """Send a message to a session, whatever it is doing."""
 
     async def work(client: Client) -> None:
-        await client.send(session_id, text)
+        await client.send(session_id, text, plan)
+        if follow:
+            await _follow(client, session_id)
+
+    _run(work)
+
+
+@main.command()
+@click.argument("session_id")
+@click.option("--yes", is_flag=True, help="Do not show it and ask once more.")
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Show the work until it is answered.")
+def approve(session_id: str, yes: bool, follow: bool) -> None:
+    """Say yes to the plan or the risky action that a session waits with."""
+
+    async def work(client: Client) -> None:
+        asked = await client.awaited(session_id)
+        if asked is None:
+            raise click.ClickException(f"{session_id} waits for no yes")
+        call, approval = asked
+        if not yes:
+            click.echo(f"{approval.action}\n\n{approval.reason}")
+            click.confirm("Approve it?", abort=True)
+        await client.send(session_id, f"Approved: {approval.action.splitlines()[0][:200]}", approves=call)
         if follow:
             await _follow(client, session_id)
 
@@ -217,6 +241,8 @@ async def _follow(client: Client, session_id: str) -> None:
         f"{_cost(usage)}",
         highlight=False,
     )
+    if session["needs_user"] in ("approval", "plan"):
+        console.print(f"It waits for your yes: nightshift approve {session_id}", highlight=False)
     for pull in session["pull_requests"]:
         console.print(f"pull request {pull['url']}", highlight=False)
 

@@ -27,6 +27,9 @@ EFFORTS: tuple[Effort, ...] = ("minimal", "low", "medium", "high", "xhigh")
 MAX_FILES = 20
 """Files of one message or one tool output."""
 
+MAX_PLAN = 20_000
+"""Characters of a plan."""
+
 
 def new_id() -> str:
     """A client-made id: repeating a request with the same one is a no-op."""
@@ -107,10 +110,12 @@ class PullRequest(Model):
 
 
 class Approval(Model):
-    """A risky action that waits for the user's yes: a user message whose `approves` is the id of this call's item."""
+    """What waits for the user's yes: a user message whose `approves` is the id of this call's item."""
 
-    action: str = Field(max_length=4000)
-    """What would be done, as a person can check it."""
+    kind: Literal["action", "plan"] = "action"
+    """A risky action, allowed once; or a plan of the work, after whose approval the agent may change things."""
+    action: str = Field(max_length=MAX_PLAN)
+    """What would be done, as a person can check it. A plan's is Markdown."""
     reason: str = Field(max_length=1000)
     """Why it is not done without asking."""
 
@@ -151,6 +156,8 @@ class NewItem(Model):
     """user_message only: the reasoning effort for this turn; None: the session's."""
     approves: Id | None = None
     """user_message only: the tool call (its item's id) that the user says yes to."""
+    plan: bool | None = None
+    """user_message only: whether from here on a plan must be approved before anything is changed; None: as before."""
     raw: dict[str, Any] | None = None
     """The model API's own output item, sent back to it unchanged (encrypted reasoning lives here)."""
 
@@ -280,6 +287,8 @@ class SessionRequest(Model):
     budget_usd: float | None = Field(default=None, gt=0, le=1_000_000)
     """What the session and its children may cost; None: the deployment's default."""
     title: str | None = Field(default=None, max_length=120)
+    plan: bool = False
+    """Only look at first, and propose a plan; change things once it is approved."""
 
 
 class Session(Model):

@@ -75,11 +75,11 @@ class Context:
         self._measured: tuple[int, int] | None = None
         """Of the newest model call: (input tokens as reported, as estimated without what stands before)."""
 
-    def add(self, item: Item, envelope: Envelope, told: bool) -> None:
-        """`told`: a notice that the model reads."""
+    def add(self, item: Item, envelope: Envelope, told: bool, note: str = "") -> None:
+        """`told`: a notice that the model reads; `note` follows what a user says."""
         if item.kind is ItemKind.USER_MESSAGE:
             # It stands where the model first saw it: after the response that was under way when it came.
-            self.unseen.append(_entry(item, {"role": "user", "content": _content(item)}))
+            self.unseen.append(_entry(item, {"role": "user", "content": _content(item, note)}))
             return
         if item.kind is ItemKind.TOOL_OUTPUT:
             self._append(item, {"type": "function_call_output", "call_id": item.call_id, "output": _content(item)})
@@ -280,10 +280,9 @@ def _flat(content: Any) -> str:
     return str(content or "")
 
 
-def _content(item: Item) -> str | list[dict[str, Any]]:
+def _content(item: Item, note: str = "") -> str | list[dict[str, Any]]:
     """Text, and what files go with it."""
-    yes = f"\n\n[approved: make the call {item.approves} again, exactly as it was, once]" if item.approves else ""
-    text = item.text + yes
+    text = item.text + note
     if not item.files:
         return text
     places = "\n".join(f"[{file.filename} is in your folder as {FOLDER}/{kept_as(file)}]" for file in item.files)

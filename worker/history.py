@@ -23,6 +23,7 @@ CLOSING: dict[str, tuple[ReportKind, Need | None]] = {
     "turn_interrupted": (ReportKind.INTERRUPTED, None),
     **dict.fromkeys(FAULT_CODES, (ReportKind.FAILED, Need.FAILURE)),
     "approval_needed": (ReportKind.COMPLETED, Need.APPROVAL),
+    "plan_proposed": (ReportKind.COMPLETED, Need.PLAN),
 }
 """Notices that end a turn as a final answer does: what is reported of it, and what it needs of the user."""
 APPROVAL_USED = "approval_used"
@@ -35,6 +36,10 @@ came."""
 CIRCLES = "going_in_circles"
 """The notice that tells a model what it repeats; if it does so again, the turn ends as `stuck`."""
 NUDGES = (EMPTY, CUT, CIRCLES)
+APPROVED = "\n\n[approved: make the call {} again, exactly as it was, once]"
+PLAN_APPROVED = "\n\n[approved: your plan; carry it out, all tools work now]"
+PLAN_FIRST = "\n\n[plan first: find out what you need, change nothing, and end with propose_plan]"
+"""These follow what the user says."""
 HARDER = re.compile(r"\bultrathink\b", re.IGNORECASE)
 """In a message: think as hard as you can."""
 
@@ -106,35 +111,38 @@ class History:
         self.items: list[Item] = []
         self.context = Context()
         """What the model is to read."""
+        self.planning = False
+        """A plan must be approved before anything is changed. A yes is for the newest plan."""
         self.closing: Closing | None = None
         """The end of the newest turn that ended."""
         self._users: list[Item] = []
         self._dangling: dict[str, Item] = {}
         self._turns: dict[int, Turn] = {}
         self._model: str | None = None
+        self._plan: str | None = None
         for item in items:
             self.add(item)
 
     def add(self, item: Item) -> None:
-        envelope = Envelope.of(item)
+        envelope, note = Envelope.of(item), ""
         self.items.append(item)
         self._model = item.model or self._model
         if item.turn is not None:
             self.turn(item.turn).add(item, envelope)
         match item.kind:
             case ItemKind.USER_MESSAGE:
-                self._users.append(item)
-                for turn in self._turns.values():
-                    turn.actions.clear()
+                note = self._hear(item)
             case ItemKind.TOOL_CALL:
                 self._dangling[output_id(item)] = item
             case ItemKind.TOOL_OUTPUT:
                 if (call := self._dangling.pop(item.id, None)) and call.turn is not None:
                     self.turn(call.turn).actions.append(stuck.Action.of(call, item))
+                    if item.effect and item.effect.approval and item.effect.approval.kind == "plan":
+                        self._plan = call.id
             case _:
                 pass
         self._close(item, envelope.through_seq or 0)
-        self.context.add(item, envelope, told=item.code in CLOSING or item.code in NUDGES)
+        self.context.add(item, envelope, told=item.code in CLOSING or item.code in NUDGES, note=note)
 
     @property
     def newest_user(self) -> int:
@@ -173,6 +181,18 @@ class History:
             return EFFORTS[-1]
         asked: list[Effort] = [message.effort for message in messages if message.effort]
         return asked[-1] if asked else otherwise
+
+    def _hear(self, message: Item) -> str:
+        """What the model is told after the user's words."""
+        self._users.append(message)
+        for turn in self._turns.values():
+            turn.actions.clear()
+        note = APPROVED.format(message.approves) if message.approves else ""
+        if message.approves and message.approves == self._plan:
+            self.planning, self._plan, note = False, None, PLAN_APPROVED
+        if message.plan is not None:
+            self.planning = message.plan
+        return note + PLAN_FIRST if self.planning else note
 
     def _close(self, item: Item, through: int) -> None:
         detail, need = "", None

@@ -14,7 +14,7 @@ from typing import Literal
 from nightshift import telemetry
 from nightshift.errors import BudgetExhausted, ContextTooLong, NightshiftError, Permanent, UserError
 from nightshift.models import MAX_TEXT, Item, ItemKind, NewItem, WorkerConfig, new_id
-from worker import history, replies, stuck, tools
+from worker import history, plans, replies, stuck, tools
 from worker.drafts import Drafts
 from worker.envelope import Envelope
 from worker.log import Log
@@ -119,6 +119,8 @@ class Agent:
         """One model call and the tools it asks for. True if it was the answer."""
         await self._repair(turn)
         if asked := history.awaits_yes(self._log.items):
+            if asked.kind == "plan":
+                raise Ended("plan_proposed", asked.reason, level="info")
             raise Ended("approval_needed", f"This needs your yes. {asked.reason}\n\n{asked.action}", level="warning")
         if self._log.history.turn(turn).steps >= self._config.max_steps:
             raise Ended("step_limit", f"Stopped after {self._config.max_steps} steps. Send a message to go on.")
@@ -179,6 +181,8 @@ class Agent:
 
     async def _output(self, call: Item, turn: int) -> tools.Output:
         if tool := self._tools.get(call.name):
+            if self._log.history.planning and (refused := plans.refusal(tool)):
+                return refused
             bench = self._bench.for_call(turn, call.id, call.call_id or call.id)
             with self._span("tool", tool=tool.name):
                 return await tool(call.arguments or "", bench)

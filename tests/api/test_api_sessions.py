@@ -28,6 +28,19 @@ async def test_a_session_is_shown_with_what_its_orchestration_wrote(house: House
     assert "request" not in view
 
 
+async def test_a_plan_is_asked_for_with_the_session_and_with_messages(house: House):
+    session_id = await house.begin("Add a login", plan=True)
+    for body in ({"text": "Yes", "approves": "call-1"}, {"text": "x", "plan": False}, {"text": "x", "plan": True}):
+        assert (await house.http.post(f"/api/sessions/{session_id}/messages", json=body)).status_code == 202
+    items = (await house.http.get(f"/api/sessions/{session_id}/items")).json()["items"]
+    assert [(item["plan"], item["approves"]) for item in items] == [
+        (True, None),
+        (None, "call-1"),
+        (False, None),
+        (True, None),
+    ]
+
+
 async def test_a_title_is_the_agents_else_the_requests_else_the_first_line(house: House):
     long, named = await house.begin("x" * 200), await house.begin("text", title="Named")
     agent = await house.begin("text", title="Named")

@@ -38,7 +38,9 @@ async def furnish(services: Services, new_session: NewSession, say: Say) -> None
     usage = UsageTotal(tokens=Tokens(input=9000, cached=7000, output=800, reasoning=90, calls=4), cost_usd=0.4)
     todo = [{"text": f"Step {each}", "status": each} for each in ("done", "in_progress", "pending")]
     pull = {"repository": "octo/demo", "number": 7, "url": "https://example.com/7", "title": LONG, "branch": "b"}
-    await new_session(title="A title", todo=todo, pull_requests=[pull], usage=usage.model_dump(), generation=2)
+    await new_session(
+        title="A title", needs_user="plan", todo=todo, pull_requests=[pull], usage=usage.model_dump(), generation=2
+    )
     await say(ItemKind.USER_MESSAGE, f"Look at `code`, **this** and {LONG}", author="Ann")
     await say(ItemKind.REASONING, "Let me think")
     await say(ItemKind.TOOL_CALL, name="edit", arguments='{"path": "a", "old": "x", "new": "y"}', call_id="a")
@@ -46,6 +48,9 @@ async def furnish(services: Services, new_session: NewSession, say: Say) -> None
     await say(ItemKind.TOOL_CALL, name="shell", arguments=f'{{"command": "{LONG}"}}', call_id="b")
     ask = Effect(approval=Approval(action=f"git push --force {LONG}", reason="It cannot be undone."))
     await say(ItemKind.TOOL_OUTPUT, "waits", call_id="b", effect=ask)
+    plan = Effect(approval=Approval(kind="plan", action=f"# A plan\n\n1. `{LONG}`\n2. Test it", reason="Wait."))
+    await say(ItemKind.TOOL_CALL, name="propose_plan", arguments="{}", call_id="p")
+    await say(ItemKind.TOOL_OUTPUT, "waits", call_id="p", effect=plan)
     await say(ItemKind.NOTICE, "Something to know", level="warning")
     await say(
         ItemKind.ASSISTANT_MESSAGE, f"# Done\n\n```python\ndef f(): ...\n```\n\n| a | b |\n|---|---|\n| {LONG} | 2 |"

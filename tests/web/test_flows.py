@@ -113,6 +113,43 @@ async def test_a_risky_action_is_approved_once(
     assert await page.get_by_role("button", name="Approve").count() == 0
 
 
+async def test_a_plan_is_asked_for_changed_and_approved(
+    page: Any, url: str, services: Services, new_session: NewSession, say: Say
+) -> None:
+    await new_session(phase="waiting")
+    await page.goto(f"{url}/sessions/s-1")
+    await page.get_by_label("Message to the agent").fill("Add a login")
+    await page.get_by_label("Plan first").check()
+    await page.get_by_role("button", name="Send").click()
+    await page.locator(".user_message", has_text="Plan first").wait_for()
+    assert not await page.get_by_label("Plan first").is_checked()
+    ask = Effect(approval=Approval(kind="plan", action="# Login\n\n1. A form", reason="Nothing is changed before."))
+    await say(ItemKind.TOOL_CALL, id="call-p", name="propose_plan", arguments="{}", call_id="p")
+    await say(ItemKind.TOOL_OUTPUT, "The user has the plan.", call_id="p", effect=ask)
+    card = page.get_by_role("group", name="The agent's plan")
+    await card.get_by_role("heading", name="Login").wait_for()
+    await card.get_by_role("button", name="Change").focus()
+    await page.keyboard.press("Enter")
+    assert await page.evaluate("document.activeElement.id") == "text"
+    await card.get_by_role("button", name="Go ahead").focus()
+    await page.keyboard.press("Enter")
+    await page.locator(".bubble", has_text="Go ahead with the plan.").wait_for()
+    said = [item for item in await services.log.items("s-1") if item.kind is ItemKind.USER_MESSAGE]
+    assert [(item.plan, item.approves) for item in said] == [(True, None), (None, "call-p")]
+
+
+async def test_a_new_session_may_begin_with_a_plan(page: Any, url: str, services: Services) -> None:
+    await page.goto(url)
+    await page.get_by_label("What should be done?").fill("Add a login")
+    await page.get_by_label("Plan first").check()
+    await page.reload()
+    assert await page.get_by_label("Plan first").is_checked(), "it is part of the draft"
+    await page.get_by_role("button", name="Start session").click()
+    await page.locator(".user_message", has_text="Plan first").wait_for()
+    [session], _ = await services.log.sessions(2)
+    assert session.request.plan
+
+
 async def test_a_session_that_needs_its_user_says_so_everywhere(
     page: Any, url: str, services: Services, new_session: NewSession
 ) -> None:

@@ -16,7 +16,7 @@ export function composer(form, { key, take, send }) {
   let sending = false;
 
   function keep() {
-    const fields = Object.fromEntries([...form.elements].filter((each) => each.name).map((each) => [each.name, each.value]));
+    const fields = Object.fromEntries(new FormData(form));
     try {
       if (Object.values(fields).some(Boolean)) localStorage.setItem(draft, JSON.stringify(fields));
       else localStorage.removeItem(draft);
@@ -26,6 +26,7 @@ export function composer(form, { key, take, send }) {
   function restore() {
     try {
       const fields = JSON.parse(localStorage.getItem(draft)) ?? {};
+      form.elements.plan.checked = fields.plan;
       for (const [name, value] of Object.entries(fields)) if (form.elements[name] && !form.elements[name].value) form.elements[name].value = value;
     } catch { /* not ours */ }
     fit();
@@ -46,11 +47,13 @@ export function composer(form, { key, take, send }) {
         if (value) body[name] = value;
       }
       if (form.elements.budget_usd?.value) body.budget_usd = Number(form.elements.budget_usd.value);
+      if (form.elements.plan.checked) body.plan = true;
       if (!body.files.length) delete body.files;
       area.value = '';
       fit();
       await send(post, body, files.files());
       files.clear();
+      form.elements.plan.checked = false;
       keep();
     } catch (error) {
       area.value = area.value ? `${text}\n${area.value}` : text;

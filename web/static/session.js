@@ -124,16 +124,16 @@ timeline.addEventListener('toggle', lookBack);
 log.addEventListener('click', (event) => {
   const button = event.target.closest('[data-do]');
   if (!button) return;
+  const { do: what, say: text } = button.dataset;
   const card = button.closest('[data-approval]');
-  const action = card?.querySelector('pre').textContent.split('\n')[0].slice(0, 200);
-  const say = (body) => attempt(async () => {
+  if (text) attempt(async () => {
+    const id = card.dataset.approval;
     card.classList.add('settled');
-    await request('POST', `${api}/messages`, body, { 'Idempotency-Key': `${card.dataset.approval}-${button.dataset.do}` });
+    await request('POST', `${api}/messages`, { text, ...(what === 'approve' && { approves: id }) }, { 'Idempotency-Key': `${id}-${what}` });
     look();
   });
-  if (button.dataset.do === 'approve') say({ text: t('approved', { action }), approves: card.dataset.approval });
-  if (button.dataset.do === 'decline') say({ text: t('declined', { action }) });
-  if (button.dataset.do === 'again') writing.write(button.closest('.item').querySelector('.bubble').dataset.text);
+  else if (card) form.elements.text.focus();
+  if (what === 'again') writing.write(button.closest('.item').querySelector('.bubble').dataset.text);
 });
 
 addEventListener('keydown', (event) => {

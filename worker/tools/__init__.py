@@ -12,7 +12,7 @@ from worker.tools.repository import clone
 from worker.tools.search import find_files, search
 from worker.tools.shell import shell
 from worker.tools.toolset import AnyTool, Others, Toolset
-from worker.tools.user import message_user, send_file, set_title, todo
+from worker.tools.user import message_user, propose_plan, send_file, set_title, todo
 from worker.tools.workbench import Workbench
 
 __all__ = ["OWN", "AnyTool", "Others", "Output", "Toolset", "Workbench"]
@@ -40,5 +40,6 @@ OWN: tuple[AnyTool, ...] = (
     message_user,
     send_file,
     set_title,
+    propose_plan,
 )
 """In this order, for ever: the list is part of the prompt cache's prefix."""

@@ -7,11 +7,13 @@ import re
 from pydantic import Field
 
 from nightshift.errors import ModelRetry
-from nightshift.models import Effect, Model, Todo
+from nightshift.models import MAX_PLAN, Approval, Effect, Model, Todo
+from worker.masking import storable
 from worker.tools import disk, kinds
 from worker.tools.base import Output, tool
 from worker.tools.workbench import Workbench
 
+PLANNED = "Nothing is changed before you approve the plan."
 LARGEST_FILE = 25_000_000
 """Bytes of a file for the user."""
 
@@ -26,6 +28,10 @@ class TodoList(Model):
 
 class Message(Model):
     text: str = Field(min_length=1, description="Markdown, in the user's language.")
+
+
+class Plan(Model):
+    plan: str = Field(min_length=1, max_length=MAX_PLAN, description="Markdown, in the user's language.")
 
 
 class SendFile(Model):
@@ -65,6 +71,15 @@ async def send_file(arguments: SendFile, bench: Workbench) -> str:
     file = await bench.upload(_shown(path.name), kinds.content_type(path.name, content.data), content.data)
     await bench.say(bench.turn, f"{bench.item_id}.file", arguments.caption, (file,))
     return f"The user can see {file.filename} ({file.size} bytes)."
+
+
+@tool(Plan, repeatable=True)
+async def propose_plan(arguments: Plan, bench: Workbench) -> Output:
+    """Show the user a plan and wait for their yes, where they want one first: what you found, what you would change and
+    where, how you would test it, what is open. Your turn ends with it. If they ask for changes, propose the whole plan
+    again."""
+    approval = Approval(kind="plan", action=storable(arguments.plan), reason=PLANNED)
+    return Output("The user has the plan, and your turn ends here.", Effect(approval=approval))
 
 
 def _shown(name: str) -> str:
