@@ -87,12 +87,5 @@ class TaskHub:
                     yield address
                     await service.drain(self._grace)
             except OSError as error:
-                where = place if isinstance(place, Path) else f"port {place}"
+                where = f"{place} (choose another TMPDIR or file)" if isinstance(place, Path) else f"port {place}"
                 raise StartError(f"the task hub cannot listen on {where}: {error}") from error
-
-
-def create_hub(path: str | Path | None = None, port: int = 0) -> TaskHub:
-    """A hub that is serving."""
-    hub = TaskHub(path, port)
-    hub.start()
-    return hub
