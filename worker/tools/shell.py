@@ -42,9 +42,9 @@ async def shell(arguments: Shell, bench: Workbench) -> Output:
     script = bench.output_file().with_suffix(".sh").name
     with bench.outputs.create(script) as file:
         file.write(arguments.command.encode() + b"\n")
+    bench.keep_state()
     if arguments.background:
         return await _in_background(bench.bash(script, keep=False), arguments.command, bench)
-    bench.jobs.unlink(missing_ok=True)
     asked = False
     try:
         code = await bench.run(

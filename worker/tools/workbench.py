@@ -121,6 +121,13 @@ class Workbench:
         """What git's hook is told."""
         return await pushes.answer(request, self.allows, self.asked.__setitem__)
 
+    def keep_state(self) -> None:
+        """What the last command left is what the next one begins with, unless it was ended while it wrote it down."""
+        with suppress(OSError):
+            if self.jobs.exists():
+                os.replace(f"{self.shell_state}.new", self.shell_state)
+        self.jobs.unlink(missing_ok=True)
+
     def bash(self, script: str, *, keep: bool) -> list[str]:
         """Runs a script of the outputs with the last command's state, and may keep its own for the next one."""
         start = ["bash"] if self.shell_state.exists() else ["bash", "-l"]
@@ -142,7 +149,7 @@ class Workbench:
 
     @property
     def jobs(self) -> Path:
-        """What the last command's shell left running."""
+        """What the last command's shell left running; the last thing that it writes."""
         return self.folder / "shell.jobs"
 
     def cwd(self) -> Path:
