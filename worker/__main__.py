@@ -29,7 +29,7 @@ from worker.masking import Secrets
 from worker.model import ModelServer
 from worker.outputs import Outputs
 from worker.reports import Reports
-from worker.sandbox import choose, programs_folder
+from worker.sandbox import Sandbox, choose, programs_folder
 from worker.tools import OWN, Toolset, Workbench
 
 logger = logging.getLogger(__name__)
@@ -45,19 +45,16 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
 
 async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Outputs) -> None:
     outputs = Outputs(folder / "outputs")
-    sandbox = choose(folder, (outputs.path, programs.path))
-    logger.log(logging.INFO if sandbox.confined else logging.WARNING, sandbox.note)
-    await process.kill(sandbox, process.TOOLS_MARK, str(folder))  # what an earlier worker's tools left running
-    background = Background(outputs, secrets)
+    background, sandbox = Background(outputs, secrets), None
     plane = ControlPlane(data.api_url, data.token)
     try:
-        config = await plane.session()
+        log = Log(plane, secrets, Attachments(Outputs(folder / attachments.FOLDER), plane.file))
+        prepared = _sandbox(folder, outputs, programs)
+        sandbox, config, _ = await asyncio.gather(prepared, plane.session(), log.catch_up())
         secrets.add(config.endpoint.api_key)
         for value in config.mcp.secrets.values():
             secrets.add(value)
         _send_telemetry(config)
-        log = Log(plane, secrets, Attachments(Outputs(folder / attachments.FOLDER), plane.file))
-        await log.catch_up()
 
         async def say(turn: int, id: str, text: str, files: Sequence[FileRef]) -> None:
             kind, generation = ItemKind.ASSISTANT_MESSAGE, config.generation
@@ -74,12 +71,12 @@ async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Out
         model = ModelServer(config.endpoint, config.session_id, plane.file)
         drafts = Drafts(plane.draft, secrets)
         reports = Reports(plane, log, config)
-        await reports.started()
         logger.info("session %s, generation %d, model %s", config.session_id, config.generation, config.model)
         serving = credentials.serve(
             *(tokens, config.github_host, bench.socket, bench.check_push), shared=sandbox.user is not None
         )
         async with serving, asyncio.TaskGroup() as together:
+            together.create_task(reports.started())
             together.create_task(log.follow())
             together.create_task(reports.beat())
             together.create_task(drafts.run())
@@ -93,8 +90,17 @@ async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Out
             together.create_task(Agent(config, log, model, drafts, reports, toolset, bench, folder).run())
     finally:
         await background.close()
-        await process.kill(sandbox, process.TOOLS_MARK, str(folder))
+        if sandbox:
+            await process.kill(sandbox, process.TOOLS_MARK, str(folder))
         await plane.close()
+
+
+async def _sandbox(folder: Path, outputs: Outputs, programs: Outputs) -> Sandbox:
+    """Where tools run, with nothing left running that an earlier worker's tools began."""
+    sandbox = await asyncio.to_thread(choose, folder, (outputs.path, programs.path))
+    logger.log(logging.INFO if sandbox.confined else logging.WARNING, sandbox.note)
+    await process.kill(sandbox, process.TOOLS_MARK, str(folder))
+    return sandbox
 
 
 def _send_telemetry(config: WorkerConfig) -> None:
@@ -138,7 +144,7 @@ def start() -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Masked(secrets))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for chatty in ("httpx", "httpx2", "openai"):
+    for chatty in ("httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         return asyncio.run(main(data, secrets))

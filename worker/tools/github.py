@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
-
-from github import Auth, BadCredentialsException, Github, GithubException, GithubRetry
-from github.Repository import Repository
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nightshift.errors import ModelRetry
 from worker import outside
 from worker.tools.workbench import Workbench
+
+if TYPE_CHECKING:
+    from github.Repository import Repository
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*$"
 """owner/name. It becomes a path, so it is never `..`."""
@@ -21,6 +21,9 @@ LONGEST = 60_000
 
 async def on_github[T](name: str, bench: Workbench, work: Callable[[Repository], T]) -> T:
     """Run blocking PyGithub calls in a thread. Raises ModelRetry with GitHub's own words."""
+    # PyGithub is a quarter of a worker's start, and most sessions begin with other things.
+    from github import Auth, BadCredentialsException, Github, GithubException, GithubRetry
+
     token = await bench.tokens.get(name)
     auth = Auth.Token(token)
     client = Github(auth=auth, base_url=bench.config.github_api_url, timeout=30, retry=GithubRetry(total=3))

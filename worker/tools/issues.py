@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import TYPE_CHECKING
 
-from github.Issue import Issue
-from github.Repository import Repository
 from pydantic import Field
 
 from nightshift.models import Model
@@ -14,6 +13,10 @@ from worker.tools import text
 from worker.tools.base import tool
 from worker.tools.github import LONGEST, NAME, association, login, on_github, shown, trusted
 from worker.tools.workbench import Workbench
+
+if TYPE_CHECKING:
+    from github.Issue import Issue
+    from github.Repository import Repository
 
 FOUND = 20
 

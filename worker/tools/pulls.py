@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from github import GithubException
-from github.PullRequest import PullRequest as Pull
-from github.PullRequestComment import PullRequestComment
-from github.Repository import Repository
 from pydantic import Field
 
 from nightshift.errors import ModelRetry
@@ -19,6 +16,11 @@ from worker.tools.base import Output, tool
 from worker.tools.github import LONGEST, NAME, association, login, on_github, shown, trusted
 from worker.tools.repository import git, local, push
 from worker.tools.workbench import Workbench
+
+if TYPE_CHECKING:
+    from github.PullRequest import PullRequest as Pull
+    from github.PullRequestComment import PullRequestComment
+    from github.Repository import Repository
 
 MERGEABLE = {None: "not known yet", True: "yes", False: "NO, it conflicts"}
 
@@ -175,6 +177,8 @@ def _footer(arguments: PullRequestArguments, bench: Workbench) -> str:
 
 def _dressed(pull: Pull, arguments: PullRequestArguments) -> Iterable[str]:
     """Labels and reviewers; that a stranger may set neither does not undo the pull request."""
+    from github import GithubException
+
     try:
         if arguments.labels:
             pull.add_to_labels(*arguments.labels)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from github import GithubException
-from github.Repository import Repository
 from pydantic import Field
 
 from nightshift.errors import ModelRetry
@@ -16,6 +15,9 @@ from worker.tools import nearby, text
 from worker.tools.base import tool
 from worker.tools.github import NAME, on_github
 from worker.tools.workbench import Workbench
+
+if TYPE_CHECKING:
+    from github.Repository import Repository
 
 SECONDS = 900
 LARGE = 500_000
@@ -113,6 +115,8 @@ async def _fork(repository: str, bench: Workbench) -> str:
 
     def is_there(found: Repository) -> bool:
         """GitHub answers for a fork before its branches have been copied."""
+        from github import GithubException
+
         try:
             return bool(found.get_branch(found.default_branch))
         except GithubException as fault:
