@@ -1,4 +1,4 @@
-"""The janitor: compares all machines with all sessions, and wakes what was left behind."""
+"""The janitor: compares all machines with all sessions, wakes what was left behind, tells what is still owed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 
+from activities.tell import tell_owed
 from api.begin import ensure_begun
 from api.doorbell import Doorbell
 from nightshift import telemetry
@@ -76,6 +77,11 @@ async def tidy(services: Services, doorbell: Doorbell, now: datetime | None = No
         except (Retryable, grpc.RpcError) as error:
             findings.faults += 1
             _log.warning("janitor: session %s could not be woken: %s", session.id, type(error).__name__)
+    try:
+        await tell_owed(services)
+    except (Retryable, Permanent) as error:
+        findings.faults += 1
+        _log.warning("janitor: what is owed could not be told: %s", error)
     if findings.removed or findings.woken or findings.faults:
         _log.info("janitor: %s", findings)
     return findings

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
+from activities.tell import tell
 from nightshift import telemetry
 from nightshift.errors import NotFound, Permanent, StaleGeneration
 from nightshift.lifecycle import Action, Seen, State, looks_at_machine
@@ -95,18 +96,19 @@ def _by_sort(item: Item) -> dict[str, Effect]:
 
 @_traced
 async def project(services: Services, state: State) -> None:
-    """Write what the state shows into the session document and tell the listeners."""
+    """Write what the state shows into the session document; tell the listeners, and the owner if it is time."""
     log, session_id = services.log, state.session_id
     clock = {"phase", "stage", "since", "deadline", "machine_since", "generation"}
     counters = {"turns", "item_seq", "last_message_seq", "answered_seq"}
     told = {"title", "todo", "pull_requests", "usage", "budget_usd", "failure"}
     changes = state.model_dump(include=clock | counters | told) | {"needs_user": state.needs_user}
     try:
-        await log.project(session_id, state.revision, changes)
+        session = await log.project(session_id, state.revision, changes)
     except NotFound:
         _log.info("session %s is gone; nothing to project", session_id)
         return
     await services.live.hint(session_id, state.item_seq)
+    await tell(services, session)
 
 
 @_traced

@@ -7,6 +7,7 @@ or configure. A new signing key ends all subscriptions: their owners turn notifi
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from nightshift.settings import Settings
 KEPT = timedelta(days=1)
 """How long the push service keeps a message for a browser that is off."""
 _TOKEN = timedelta(hours=12)
+logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every URL at INFO, and an endpoint is a secret
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of the curve P-256."""
 _BASE64URL = r"^[A-Za-z0-9_-]+=*$"

@@ -9,13 +9,22 @@ from functools import lru_cache
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 
 from api.pages.route import PageRoute
 from nightshift.errors import NotFound
 
 STATIC = Path(__file__).parents[2] / "web" / "static"
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+WORKER = STATIC.parent / "sw.js"
+"""The service worker. No page loads it: the browser does, once notifications are on, and keeps looking for a newer."""
+_NO_CACHE = {"Cache-Control": "no-cache"}
 
 
 @dataclass(frozen=True)
@@ -73,3 +82,29 @@ async def send_asset(wanted: str, name: str, request: Request) -> Response:
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
     return Response(asset.content, media_type=asset.type, headers=headers)
+
+
+@router.get("/sw.js")
+async def send_worker() -> Response:
+    """From the root: a service worker is in charge of the folder that it comes from. It may fetch nothing."""
+    headers = _NO_CACHE | {"Content-Security-Policy": "default-src 'none'"}
+    return Response(WORKER.read_bytes(), media_type=_TYPES[".js"], headers=headers)
+
+
+@router.get("/manifest.webmanifest")
+async def send_manifest() -> Response:
+    """With it a phone can put Nightshift on its home screen; an iPhone has notifications only there."""
+    manifest = {
+        "id": "/",
+        "name": "Nightshift",
+        "short_name": "Nightshift",
+        "start_url": "/",
+        "display": "standalone",
+        "background_color": "#17151f",
+        "theme_color": "#17151f",
+        "icons": [
+            {"src": static("icon.png"), "sizes": "512x512", "type": "image/png", "purpose": "any maskable"},
+            {"src": static("favicon.svg"), "sizes": "any", "type": "image/svg+xml"},
+        ],
+    }
+    return JSONResponse(manifest, media_type="application/manifest+json", headers=_NO_CACHE)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from nightshift.blobs import name_of
+from nightshift.devices import device_id
 from nightshift.keys import Scope
+from nightshift.webpush import WebPush
+from tests.api.conftest import moved
 from tests.api.house import House
 from tests.api.issuer import OTHER, Issuer, signed_in
+from tests.pushservice import PushService, push_service
 
 NEEDS = {
     "GET /api/health": None,
@@ -27,6 +35,9 @@ NEEDS = {
     "GET /cost.csv": "read",
     "GET /settings": "read",
     "GET /settings/keys": "read",
+    "GET /settings/devices": "read",
+    "GET /sw.js": None,
+    "GET /manifest.webmanifest": None,
     "GET /admin": "admin",
     "GET /admin/now": "admin",
     "GET /api/sessions": "read",
@@ -49,6 +60,10 @@ NEEDS = {
     "GET /api/keys": "read",
     "POST /api/keys": "write",
     "DELETE /api/keys/{key_id}": "write",
+    "GET /api/devices": "read",
+    "PUT /api/devices": "write",
+    "DELETE /api/devices/{id}": "write",
+    "POST /api/devices/{id}/test": "write",
     "GET /api/worker/session": "worker",
     "GET /api/worker/items": "worker",
     "POST /api/worker/items": "worker",
@@ -59,7 +74,7 @@ NEEDS = {
     "PUT /api/worker/files/{name}": "worker",
     "GET /api/worker/files/{name}": "worker",
 }
-BODIES = {
+BODIES: dict[str, dict[str, Any]] = {
     "POST /api/sessions": {"message": "hi"},
     "POST /api/sessions/{session_id}/messages": {"text": "hi"},
     "PUT /api/sessions/{session_id}/read": {"seq": 1},
@@ -91,7 +106,17 @@ def test_every_route_is_in_the_table(house: House):
 
 
 @pytest.fixture
-async def begun(azure: House) -> tuple[House, str]:
+def push() -> Iterator[PushService]:
+    with push_service() as service:
+        yield service
+
+
+@pytest.fixture
+async def begun(azure: House, push: PushService, monkeypatch: pytest.MonkeyPatch) -> tuple[House, str]:
+    settings = replace(azure.services.settings, push_services=(push.origin,))
+    azure = moved(azure, replace(azure.services, settings=settings))
+    browser = push.subscribe(WebPush.of(settings).public_key)
+    monkeypatch.setitem(BODIES, "PUT /api/devices", {"subscription": browser.subscription.model_dump()})
     answer = await azure.http.post("/api/sessions", json={"message": "hi"}, headers=signed_in("user"))
     await azure.start_machine(answer.json()["id"])
     await azure.services.blobs.put(answer.json()["id"], EMPTY, b"", "text/plain")
@@ -101,8 +126,12 @@ async def begun(azure: House) -> tuple[House, str]:
 async def ask(house: House, route: str, session_id: str, headers: dict[str, str]) -> int:
     method, path = route.split(" ")
     key = await house.http.post("/api/keys", json={}, headers=signed_in("user")) if "key_id" in path else None
+    device = BODIES["PUT /api/devices"]["subscription"]
+    if "{id}" in path:
+        await house.http.put("/api/devices", json=BODIES["PUT /api/devices"], headers=signed_in("user"))
     path = path.format_map(
         {
+            "id": device_id(device["endpoint"]),
             "session_id": session_id,
             "wanted": "0",
             "name": EMPTY if "/files/" in path else "app.css",

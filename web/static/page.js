@@ -73,11 +73,13 @@ export function replace(element, html) {
   if (focused) element.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus();
 }
 
-/** Fetches a fragment every few seconds while the page is looked at, and shows it if it changed. */
+/** Fetches a fragment every few seconds, now and then while nobody looks at the page, and shows it if it changed. */
 export function keepFresh(element, url, seconds, changed = () => {}) {
   let shown = null;
+  let looked = 0;
   const look = async () => {
-    if (document.hidden) return;
+    if (document.hidden && Date.now() - looked < 30_000) return; // a tab in the background still counts its news
+    looked = Date.now();
     const html = await fragment(url());
     if (html === null || html === shown) return;
     shown = html;
