@@ -64,10 +64,7 @@ def query_parameters(request: Request) -> dict[str, str]:
 
 
 async def _to_function_request(request: Request) -> func.HttpRequest:
-    headers: dict[str, str] = {}
-    for name, value in request.headers.items():
-        separator = "; " if name == "cookie" else ", "
-        headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
+    headers = {name: ", ".join(request.headers.getlist(name)) for name in request.headers}
     path, query = request.scope["raw_path"].decode("latin-1"), request.url.query
     url = f"{request.url.scheme}://{request.url.netloc}{path}{'?' if query else ''}{query}"
     params, values, body = query_parameters(request), request.path_params, await request.body()

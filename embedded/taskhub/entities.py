@@ -26,20 +26,20 @@ def signal(tx: Transaction, request: pb.SignalEntityRequest) -> None:
 
 def send(tx: Transaction, state: pb.OrchestrationState, message: pb.SendEntityMessageAction) -> dict[str, Any]:
     """What an orchestration asks of entities; returns the event for its history."""
-    match kind := message.WhichOneof("EntityMessageType"):
+    kind = str(message.WhichOneof("EntityMessageType"))
+    asked: Any = getattr(message, kind)
+    match kind:
         case "entityOperationSignaled":
-            _operate(tx, message.entityOperationSignaled, None, entityOperationSignaled=message.entityOperationSignaled)
+            _operate(tx, asked, None, entityOperationSignaled=asked)
         case "entityOperationCalled":
-            called = message.entityOperationCalled
-            called.parentInstanceId.value = state.instanceId
-            called.parentExecutionId.value = state.executionId.value
-            _operate(tx, called, state.instanceId, entityOperationCalled=called)
+            asked.parentInstanceId.value = state.instanceId
+            asked.parentExecutionId.value = state.executionId.value
+            _operate(tx, asked, state.instanceId, entityOperationCalled=asked)
         case "entityLockRequested":
-            locks.request(tx, state.instanceId, state.executionId.value, message.entityLockRequested)
+            locks.request(tx, state.instanceId, state.executionId.value, asked)
         case _:
-            unlocked = message.entityUnlockSent
-            locks.release(tx, unlocked.targetInstanceId.value, unlocked.criticalSectionId)
-    return {str(kind): getattr(message, str(kind))}
+            locks.release(tx, asked.targetInstanceId.value, asked.criticalSectionId)
+    return {kind: asked}
 
 
 def complete(tx: Transaction, lease: Lease, result: pb.EntityBatchResult) -> None:
@@ -59,10 +59,8 @@ def complete(tx: Transaction, lease: Lease, result: pb.EntityBatchResult) -> Non
     for action in result.actions:
         if action.HasField("sendSignal"):
             sent = action.sendSignal
-            told = pb.SignalEntityRequest(
-                instanceId=sent.instanceId, name=sent.name, **given(sent, "input", "scheduledTime")
-            )
-            signal(tx, told)
+            details = given(sent, "input", "scheduledTime")
+            signal(tx, pb.SignalEntityRequest(instanceId=sent.instanceId, name=sent.name, **details))
         elif action.HasField("startNewOrchestration"):
             _start_orchestration(tx, id, action.startNewOrchestration)
 
@@ -92,17 +90,15 @@ def _answer(tx: Transaction, call: pb.EntityOperationCalledEvent, answer: pb.Ope
         failed = pb.EntityOperationFailedEvent(requestId=call.requestId, failureDetails=answer.failure.failureDetails)
         message = event(tx.now, entityOperationFailed=failed)
     else:
-        output = answer.success.result if answer.success.HasField("result") else None
-        done = pb.EntityOperationCompletedEvent(requestId=call.requestId, output=output)
+        details = given(answer.success, output="result")
+        done = pb.EntityOperationCompletedEvent(requestId=call.requestId, **details)
         message = event(tx.now, entityOperationCompleted=done)
     deliver(tx, call.parentInstanceId.value, message, call.parentExecutionId.value)
 
 
 def _start_orchestration(tx: Transaction, id: str, new: pb.StartNewOrchestrationAction) -> None:
-    request = pb.CreateInstanceRequest(instanceId=new.instanceId, name=new.name, **given(new, "version", "input"))
-    if new.HasField("scheduledTime"):
-        request.scheduledStartTimestamp.CopyFrom(new.scheduledTime)
+    details = given(new, "version", "input", scheduledStartTimestamp="scheduledTime")
     try:
-        instances.create(tx, request)
+        instances.create(tx, pb.CreateInstanceRequest(instanceId=new.instanceId, name=new.name, **details))
     except Refused as error:
         logger.warning("entity %s: %s", id, error)  # the entity cannot be told

@@ -26,9 +26,13 @@ def stamp(us: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
-def given(message: Any, *fields: str) -> dict[str, Any]:
-    """Those of a message's optional `fields` that are set, to hand them on: unset is not the same as empty."""
-    return {field: getattr(message, field) for field in fields if message.HasField(field)}
+def given(message: Any, *fields: str, **renamed: str) -> dict[str, Any]:
+    """Those of a message's optional fields that are set, to hand them on: unset is not the same as empty.
+
+    `renamed` are those that are handed on under another name.
+    """
+    names = dict(zip(fields, fields, strict=True)) | renamed
+    return {name: getattr(message, field) for name, field in names.items() if message.HasField(field)}
 
 
 def event(us: int, id: int = -1, **kind: Any) -> pb.HistoryEvent:

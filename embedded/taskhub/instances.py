@@ -112,8 +112,8 @@ def append_history(tx: Transaction, id: str, events: Iterable[pb.HistoryEvent]) 
 def end(tx: Transaction, state: pb.OrchestrationState, ending: Ending, episode: Iterable[pb.HistoryEvent]) -> None:
     """Its last turn; who had started it as a sub-orchestration is told."""
     id = state.instanceId
-    result = given(ending, "failureDetails", "result")
-    completed = pb.ExecutionCompletedEvent(orchestrationStatus=ending.orchestrationStatus, **result)
+    details = given(ending, "failureDetails", "result")
+    completed = pb.ExecutionCompletedEvent(orchestrationStatus=ending.orchestrationStatus, **details)
     bookends = (
         event(tx.now, orchestratorCompleted=pb.OrchestratorCompletedEvent()),
         event(tx.now, executionCompleted=completed),
@@ -121,10 +121,7 @@ def end(tx: Transaction, state: pb.OrchestrationState, ending: Ending, episode: 
     append_history(tx, id, [*episode, *bookends])
     state.orchestrationStatus = ending.orchestrationStatus
     state.completedTimestamp.CopyFrom(stamp(tx.now))
-    for field, source in (("output", "result"), ("failureDetails", "failureDetails")):
-        state.ClearField(field)
-        if source in result:
-            getattr(state, field).CopyFrom(result[source])
+    state.MergeFrom(pb.OrchestrationState(**given(ending, "failureDetails", output="result")))
     save(tx, state)
     if state.orchestrationStatus in DONE:
         tx.execute("DELETE FROM inbox WHERE target = ?", (id,))
@@ -136,8 +133,7 @@ def end(tx: Transaction, state: pb.OrchestrationState, ending: Ending, episode: 
 
 def _answer(tx: Transaction, state: pb.OrchestrationState, task: int) -> pb.HistoryEvent:
     if state.orchestrationStatus == pb.ORCHESTRATION_STATUS_COMPLETED:
-        output = state.output if state.HasField("output") else None
-        done = pb.SubOrchestrationInstanceCompletedEvent(taskScheduledId=task, result=output)
+        done = pb.SubOrchestrationInstanceCompletedEvent(taskScheduledId=task, **given(state, result="output"))
         return event(tx.now, subOrchestrationInstanceCompleted=done)
     failure = pb.TaskFailureDetails(errorType="Terminated", errorMessage=f"'{state.instanceId}' was terminated")
     if state.HasField("failureDetails"):
@@ -154,32 +150,30 @@ def raise_event(tx: Transaction, request: pb.RaiseEventRequest) -> None:
 
 def suspend(tx: Transaction, request: pb.SuspendRequest) -> None:
     if find(tx, request.instanceId).orchestrationStatus != pb.ORCHESTRATION_STATUS_SUSPENDED:
-        reason = request.reason if request.HasField("reason") else None
-        deliver(tx, request.instanceId, event(tx.now, executionSuspended=pb.ExecutionSuspendedEvent(input=reason)))
+        suspended = pb.ExecutionSuspendedEvent(**given(request, input="reason"))
+        deliver(tx, request.instanceId, event(tx.now, executionSuspended=suspended))
 
 
 def resume(tx: Transaction, request: pb.ResumeRequest) -> None:
     find(tx, request.instanceId)
-    reason = request.reason if request.HasField("reason") else None
-    deliver(tx, request.instanceId, event(tx.now, executionResumed=pb.ExecutionResumedEvent(input=reason)))
+    resumed = pb.ExecutionResumedEvent(**given(request, input="reason"))
+    deliver(tx, request.instanceId, event(tx.now, executionResumed=resumed))
 
 
 def terminate(tx: Transaction, request: pb.TerminateRequest) -> None:
     """End it here and now: no worker is needed for that, and what one is about to report comes too late."""
     state = load(tx, request.instanceId)
-    if state is not None and state.orchestrationStatus not in ENDED:
-        output = request.output if request.HasField("output") else None
-        terminated = event(tx.now, executionTerminated=pb.ExecutionTerminatedEvent(input=output))
-        status = pb.ORCHESTRATION_STATUS_TERMINATED
-        end(tx, state, pb.CompleteOrchestrationAction(orchestrationStatus=status, result=output), [terminated])
-    if state is not None and request.recursive:
+    if state is None:
+        return
+    if state.orchestrationStatus not in ENDED:
+        terminated = pb.ExecutionTerminatedEvent(**given(request, input="output"))
+        ending = pb.CompleteOrchestrationAction(
+            orchestrationStatus=pb.ORCHESTRATION_STATUS_TERMINATED, **given(request, result="output")
+        )
+        end(tx, state, ending, [event(tx.now, executionTerminated=terminated)])
+    if request.recursive:
         for child in _children(tx, request.instanceId):
             terminate(tx, pb.TerminateRequest(instanceId=child, recursive=True, **given(request, "output")))
-
-
-def terminate_all(tx: Transaction, request: pb.SkipGracefulOrchestrationTerminationsRequest) -> None:
-    for id in request.instanceBatch.instanceIds:
-        terminate(tx, pb.TerminateRequest(instanceId=id))
 
 
 def purge(tx: Transaction, id: str, recursive: bool) -> int:

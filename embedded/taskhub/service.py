@@ -31,7 +31,6 @@ WRITES: dict[str, Callable[[Transaction, Any], Any]] = {
     "SuspendInstance": instances.suspend,
     "ResumeInstance": instances.resume,
     "TerminateInstance": instances.terminate,
-    "SkipGracefulOrchestrationTerminations": instances.terminate_all,
     "RestartInstance": instances.restart,
     "RewindInstance": instances.rewind,
     "SignalEntity": entities.signal,
@@ -117,7 +116,6 @@ class Service:
             "PurgeInstances": self._purge,
             "StreamInstanceHistory": self._history,
             "GetWorkItems": self._work_items,
-            "DeleteTaskHub": self._delete,
         }
         requests = {method.name: GetMessageClass(method.input_type).FromString for method in PROTOCOL.methods}
         return {f"/{PROTOCOL.full_name}/{name}".encode(): (requests[name], answer) for name, answer in found.items()}
@@ -327,9 +325,6 @@ class Service:
     async def _history(self, request: pb.StreamInstanceHistoryRequest) -> AsyncGenerator[pb.HistoryChunk]:
         for chunk in await self._ask(queries.history, request):
             yield chunk
-
-    async def _delete(self, request: pb.DeleteTaskHubRequest) -> pb.DeleteTaskHubResponse:
-        raise Refused(grpc.StatusCode.UNIMPLEMENTED, f"to delete this hub, stop its host and remove {self._path}")
 
 
 def _in_order(rows: list[tuple[int, bytes]], now: int) -> dict[int, pb.HistoryEvent]:

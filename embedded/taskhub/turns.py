@@ -90,10 +90,10 @@ def _act(tx: Transaction, state: State, action: pb.OrchestratorAction) -> list[p
             done = entities.send(tx, state, action.sendEntityMessage)
         case "terminateOrchestration":
             other = action.terminateOrchestration
-            request = pb.TerminateRequest(instanceId=other.instanceId, recursive=other.recurse)
-            if other.HasField("reason"):
-                request.output.CopyFrom(other.reason)
-            instances.terminate(tx, request)
+            details = given(other, output="reason")
+            instances.terminate(
+                tx, pb.TerminateRequest(instanceId=other.instanceId, recursive=other.recurse, **details)
+            )
             return []
         case unknown:
             raise Refused(grpc.StatusCode.UNIMPLEMENTED, f"this hub does not know the action {unknown}")
@@ -136,10 +136,10 @@ def _start_child(
 
 
 def _send_event(tx: Transaction, sent: pb.SendEventAction) -> pb.EventSentEvent:
-    data = sent.data if sent.HasField("data") else None
+    data = given(sent, input="data")
     target = sent.instance.instanceId
-    deliver(tx, target, event(tx.now, eventRaised=pb.EventRaisedEvent(name=sent.name, input=data)))
-    return pb.EventSentEvent(instanceId=target, name=sent.name, input=data)
+    deliver(tx, target, event(tx.now, eventRaised=pb.EventRaisedEvent(name=sent.name, **data)))
+    return pb.EventSentEvent(instanceId=target, name=sent.name, **data)
 
 
 def _continue_as_new(
@@ -150,10 +150,8 @@ def _continue_as_new(
     parent = instances.parent_of(tx, id)
     instances.remove(tx, id)
     state.ClearField("input")
-    if ending.HasField("result"):
-        state.input.CopyFrom(ending.result)
-    if ending.HasField("newVersion"):
-        state.version.CopyFrom(ending.newVersion)
+    for field, value in given(ending, input="result", version="newVersion").items():
+        getattr(state, field).CopyFrom(value)
     instances.begin(tx, state, parent)
     for each in carried:
         post(tx, id, each)
