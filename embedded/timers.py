@@ -112,5 +112,11 @@ class Timers:
         if self._file and function.trigger.use_monitor is not False:
             self._kept[function.name] = status
             draft = self._file.with_name(f"{self._file.name}.new")
-            draft.write_bytes(self._content.dump_json(self._kept, indent=2))
-            os.replace(draft, self._file)
+            try:
+                with draft.open("wb") as content:
+                    content.write(self._content.dump_json(self._kept, indent=2))
+                    content.flush()
+                    os.fsync(content.fileno())  # or a power failure may leave an empty file under the name
+                draft.replace(self._file)
+            except OSError:
+                logger.exception("%s cannot be written: if the host dies now, %s may come again", draft, function.name)

@@ -230,6 +230,15 @@ async def test_a_damaged_file_of_timers_is_said_and_kept(timed: Timed) -> None:
     assert timed.file.read_text() == '{"yearly": 1}'
 
 
+async def test_timers_run_though_their_file_cannot_be_written(timed: Timed) -> None:
+    timed.make_due("yearly", "zcanary")
+    timed.make_due("failing", Schedule="another")  # which is written at the start
+    before = timed.statuses()
+    timed.file.with_name("hub.db.timers.json.new").mkdir()
+    assert await timed.run() == "[[True, '0001-01-01']]"
+    assert timed.statuses() == before
+
+
 async def test_without_a_hub_file_nothing_is_written(serve: Serve, write_app: Callable[..., Path]) -> None:
     folder = write_app(function_app=TIMED)
     await serve(folder)
