@@ -173,7 +173,7 @@ def _secrets(world: World, found: Found) -> None:
     """8. None in any file, nor shown to the model. What SQLite keeps of deleted rows is looked through, too."""
     secrets = world.secrets | {"a worker's token": "eyJhbGciOiJIUzI1NiI"}
     paths = [world.folder / "server.log", *world.data.glob("*.db*"), *world.data.glob("machines/*/worker.log")]
-    places = {path.name: path.read_bytes() for path in paths}
+    places = {path.name: path.read_bytes() for path in paths if path.is_file()}  # the hub's socket is none
     places["the model's requests"] = json.dumps([exchange.body for exchange in world.model.requests]).encode()
     for place, content in places.items():
         for name, secret in secrets.items():

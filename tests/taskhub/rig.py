@@ -105,6 +105,11 @@ class Hand:
     def is_idle(self) -> bool:
         return self._items.empty()
 
+    def ended(self) -> None:
+        """Return when its stream has broken."""
+        self._reader.join(PATIENCE)
+        assert not self._reader.is_alive()
+
     def leave(self) -> None:
         self._stream.cancel()
         self._reader.join()

@@ -50,6 +50,18 @@ def test_what_does_not_speak_grpc_is_shown_the_door(rig: Rig) -> None:
     assert rig.status("x") is None
 
 
+def test_hundreds_may_wait_on_one_connection(rig: Rig) -> None:
+    for id in ("x", "y"):
+        rig.start("any", id=id)
+    waits = [rig.stub.WaitForInstanceCompletion.future(pb.GetInstanceRequest(instanceId=id)) for id in ["x", "y"] * 200]
+    rig.stub.TerminateInstance(pb.TerminateRequest(instanceId="x"))  # it is served beside them
+    assert {wait.result().orchestrationState.instanceId for wait in waits[::2]} == {"x"}
+    assert not any(wait.done() for wait in waits[1::2])
+    for wait in waits[1::2]:
+        wait.cancel()
+    assert rig.status("x") is OrchestrationStatus.TERMINATED
+
+
 def test_who_does_not_read_is_not_heard_and_holds_up_nobody(rig: Rig) -> None:
     """Its answers would fill the hub's memory: its windows are as large as it likes."""
     rig.start("x", "x" * 1_000_000, "x")

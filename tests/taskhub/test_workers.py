@@ -133,6 +133,21 @@ def test_a_dead_workers_activities_come_to_another_and_each_result_counts_once(r
     assert what(other.get()) == "d"  # and nothing else came again
 
 
+def test_work_that_a_worker_cannot_receive_comes_to_another_with_all_else_that_it_had(rig: Rig) -> None:
+    """A worker's channel takes 4 MB unless it says otherwise; its stream ends with a message that is larger."""
+
+    def length(ctx: OrchestrationContext, text: str) -> int:
+        return len(text)
+
+    hand = rig.hand()
+    small = rig.start(length, "x")
+    assert what(hand.get()) == small
+    large = rig.start(length, "x" * 5_000_000)
+    hand.ended()
+    rig.work(length)
+    assert [rig.output(small), rig.output(large)] == [1, 5_000_000]
+
+
 def test_a_turn_counts_once(rig: Rig) -> None:
     """Reported by a dead worker after another was given it, and twice by that one."""
     dead = rig.hand(accepts("x"))
