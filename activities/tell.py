@@ -1,4 +1,4 @@
-"""Telling a session's owner, on their devices, that it came to need them, is done or failed.
+"""Telling a session's owner, on their devices, that it came to need them, is done or failed; and a webhook.
 
 A projection is followed by one try for each device, with a time limit: what a push service could not take is noted
 as owed, and the janitor tries again. A process that dies in between does it all again, and the browser puts a repeat
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from datetime import datetime, timedelta
 
 import httpx
@@ -24,12 +25,15 @@ from nightshift.moments import Moment, Turned, turned
 from nightshift.people import read_places
 from nightshift.ports import Document
 from nightshift.services import Services
+from nightshift.settings import Settings, Webhook
+from nightshift.webhook import News, deliver
 from nightshift.webpush import Gone, Message, WebPush
 
 TIME = 3.0
 """Seconds that push services get: the session waits for them."""
 GIVEN_UP = timedelta(hours=1)
 """News older than this are no news."""
+WEBHOOK = "webhook"
 _TOLD, _OWED = "told", "owed"
 _log = logging.getLogger(__name__)
 
@@ -40,7 +44,7 @@ class Told(Model):
     key: str
     since: datetime
     owed: list[str] = Field(default=[])
-    """Devices whose push service could not take it."""
+    """Who is still to be told: ids of devices, and `WEBHOOK`."""
 
 
 async def tell(services: Services, session: Session) -> None:
@@ -50,20 +54,20 @@ async def tell(services: Services, session: Session) -> None:
         return
     document = await services.store.read(session.id, _TOLD)
     told = _told(document)
-    again = told is not None and told.key == news.key
-    if told is not None and again and not told.owed:
+    if told is not None and told.key == news.key and not told.owed:
         return
-    devices = [each for each in await list_devices(services.store, session.owner) if news.moment in each.moments]
-    if told is not None and again:
-        devices = [each for each in devices if each.id in told.owed]
-    elif devices:
-        told = Told(key=news.key, since=utc_now())
-    else:
-        return
-    has_read = (await read_places(services.store, session.owner)).get(session.id, 0) >= session.item_seq
-    owed = [] if has_read else await _send(services, session, news, devices)
+    devices = {each.id: each for each in await list_devices(services.store, session.owner)}
+    if told is None or told.key != news.key:
+        owed = [each.id for each in devices.values() if news.moment in each.moments]
+        owed += [WEBHOOK] if services.settings.webhook else []
+        told = Told(key=news.key, since=utc_now(), owed=owed)
+        if not owed:
+            return
+    if (await read_places(services.store, session.owner)).get(session.id, 0) >= session.item_seq:
+        devices.clear()
+    owed = await _send(services, session, news, told, devices)
     if owed and utc_now() - told.since > GIVEN_UP:
-        _log.warning("session %s: %d devices could not be told for an hour", session.id, len(owed))
+        _log.warning("session %s: given up after an hour: %s", session.id, ", ".join(owed))
         owed = []
     await _keep(services, session, document, told.model_copy(update={"owed": owed}))
 
@@ -106,18 +110,38 @@ async def _keep(services: Services, session: Session, document: Document | None,
         return  # a repeat of this very activity, or the janitor, told it as well
 
 
-async def _send(services: Services, session: Session, news: Turned, devices: list[Device]) -> list[str]:
-    """Ids of those that are to be tried again."""
-    push = WebPush.of(services.settings)
+async def _send(
+    services: Services, session: Session, news: Turned, told: Told, devices: dict[str, Device]
+) -> list[str]:
+    """One try for each that is owed; returns those that are to be tried again. A device that is gone, or whose owner
+    has read it meanwhile, is not."""
     async with httpx.AsyncClient(timeout=TIME) as http:
-        passed = await asyncio.gather(*(_reached(services, push, http, session, news, each) for each in devices))
-    return [device.id for device, settled in zip(devices, passed, strict=True) if not settled]
+        tries = {id: _to_device(services, http, session, news, devices[id]) for id in told.owed if id in devices}
+        if WEBHOOK in told.owed and services.settings.webhook is not None:
+            tries[WEBHOOK] = _to_webhook(http, services.settings, services.settings.webhook, session, news, told)
+        settled = await asyncio.gather(*(_settled(session, name, attempt) for name, attempt in tries.items()))
+    return [name for name, is_settled in zip(tries, settled, strict=True) if not is_settled]
 
 
-async def _reached(
-    services: Services, push: WebPush, http: httpx.AsyncClient, session: Session, news: Turned, device: Device
-) -> bool:
+async def _settled(session: Session, name: str, attempt: Awaitable[None]) -> bool:
     """False: try again later."""
+    try:
+        async with asyncio.timeout(TIME):
+            await attempt
+    except Permanent as error:
+        _log.error("session %s: %s could not be told: %s", session.id, name, error)
+    except (Retryable, TimeoutError) as error:
+        _log.warning("session %s: %s is told later: %s", session.id, name, error or "no answer in time")
+        return False
+    except Exception:  # ours; without its news a session goes on, and must
+        _log.exception("session %s: %s could not be told", session.id, name)
+    return True
+
+
+async def _to_device(
+    services: Services, http: httpx.AsyncClient, session: Session, news: Turned, device: Device
+) -> None:
+    push = WebPush.of(services.settings)
     message = Message(
         title=title(session),
         body=words(device.language)(f"push.{news.reason}"),
@@ -128,14 +152,23 @@ async def _reached(
     try:
         if device.server_key != push.public_key:
             raise Gone("it subscribed with an earlier signing key")
-        async with asyncio.timeout(TIME):
-            await push.send(http, device.subscription, message)
+        await push.send(http, device.subscription, message)
     except Gone as error:
         _log.info("device %s is removed: %s", device.id, error)
         await remove(services.store, device.id)
-    except Permanent as error:
-        _log.error("session %s: device %s could not be told: %s", session.id, device.id, error)
-    except (Retryable, TimeoutError) as error:
-        _log.warning("session %s: device %s is told later: %s", session.id, device.id, error or "no answer in time")
-        return False
-    return True
+
+
+async def _to_webhook(
+    http: httpx.AsyncClient, settings: Settings, webhook: Webhook, session: Session, news: Turned, told: Told
+) -> None:
+    tidings = News(
+        id=f"{session.id}:{told.key}",
+        at=told.since,
+        session=session.id,
+        owner=session.owner,
+        title=title(session),
+        phase=session.phase,
+        reason=news.reason,
+        url=f"{settings.public_url}/sessions/{session.id}",
+    )
+    await deliver(http, webhook, tidings)

@@ -95,6 +95,15 @@ class GitHubApp:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    """A program of the operator's that is told what the owners of sessions are told."""
+
+    url: str
+    secret: str = field(repr=False)
+    """What is sent is signed with it."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Where things are and what the defaults are. Secrets are kept out of repr."""
 
@@ -138,6 +147,7 @@ class Settings:
         "https://*.push.apple.com",
     )
     """Where browsers may have their notifications from. In the environment: origins to add, separated by commas."""
+    webhook: Webhook | None = None
     telemetry: str = ""
     """Connection string of Application Insights, for the app and its workers."""
     storage: CloudStorage | None = None
@@ -194,6 +204,7 @@ class Settings:
             pubsub_connection=text("WebPubSubConnectionString"),
             pubsub_endpoint=_https(environment, PREFIX + "PUBSUB_ENDPOINT"),
             push_services=cls.push_services + _push_services(environment),
+            webhook=_webhook(environment),
             telemetry=text("APPLICATIONINSIGHTS_CONNECTION_STRING"),
             storage=_storage(environment),
             machines=(machines := _virtual_machines(environment)),
@@ -377,6 +388,19 @@ def _push_services(environment: Mapping[str, str]) -> tuple[str, ...]:
         if not re.fullmatch(r"https://(\*\.)?[a-z0-9.-]+(:\d+)?|http://127\.0\.0\.1:\d+", origin):
             raise Permanent(f"{name} has '{origin}'", "Give https://HOST; http only for an emulator on 127.0.0.1.")
     return origins
+
+
+def _webhook(environment: Mapping[str, str]) -> Webhook | None:
+    names = [PREFIX + "WEBHOOK_URL", PREFIX + "WEBHOOK_SECRET"]
+    url, secret = (environment.get(name, "").strip() for name in names)
+    if not url and not secret:
+        return None
+    if not url.startswith(("https://", "http://127.0.0.1:")) or len(secret) < 16:
+        raise Permanent(
+            f"{names[0]} is '{url}', and {names[1]} has {len(secret)} characters",
+            "Set both: an https URL (http only on 127.0.0.1), and a secret of at least 16 characters.",
+        )
+    return Webhook(url, secret)
 
 
 def _flag(environment: Mapping[str, str], name: str, default: bool) -> bool:

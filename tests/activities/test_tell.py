@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 import logging
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from datetime import timedelta
+import threading
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +21,15 @@ from activities import tell as telling
 from activities.janitor import tidy
 from activities.session import project
 from nightshift.devices import list_devices, register, remove
+from nightshift.errors import Permanent
 from nightshift.lifecycle import State
 from nightshift.log import utc_now
 from nightshift.models import Failure, ItemKind, Need, NewItem, Phase, Session, SessionRequest
 from nightshift.moments import Moment
 from nightshift.people import note_read
 from nightshift.services import Services, build
-from nightshift.settings import Settings
+from nightshift.settings import Settings, Webhook
+from nightshift.webhook import SIGNATURE
 from nightshift.webpush import WebPush
 from tests.api.house import Bells, NoMachines
 from tests.pushservice import Browser, PushService, push_service
@@ -226,6 +234,20 @@ async def test_a_refusal_is_logged_and_not_tried_again(ann: Owner, caplog: pytes
     assert len(await list_devices(ann.services.store, "ann")) == 1
 
 
+async def test_a_fault_of_our_own_does_not_hold_the_session_up(
+    ann: Owner, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ann.browser()
+
+    def broken(language: str) -> object:
+        raise KeyError(language)
+
+    monkeypatch.setattr(telling, "words", broken)
+    await ann.comes_to()
+    assert "KeyError" in caplog.text
+    assert await ann.owed() == 0
+
+
 @pytest.mark.parametrize("change", ["goes on", "is read", "has no device"])
 async def test_what_is_owed_is_dropped_when_it_is_no_news_any_more(ann: Owner, change: str) -> None:
     browser = await ann.browser()
@@ -263,3 +285,88 @@ async def test_a_push_service_that_says_nothing_holds_the_session_up_no_longer_t
     slow.holds = True
     await ann.comes_to()  # returns, though the service is silent until the test's end
     assert (ann.service.asked.is_set(), slow.got, await ann.owed()) == (True, [], 1)
+
+
+async def test_the_operators_webhook_is_told_what_owners_are_told_and_can_tell_by_whom(ann: Owner) -> None:
+    with listener() as hook:
+        settings = replace(ann.services.settings, webhook=Webhook(hook.url, "a secret of the two"))
+        ann.services = replace(ann.services, settings=settings)
+        hook.status = 503
+        await ann.comes_to(last_need=Need.APPROVAL)
+        assert await ann.owed() == 1
+        hook.status = 204
+        await note_read(ann.services.store, "ann", "s-1", 2)  # she knows, but the program does not
+        await ann.next_round()
+        await ann.next_round()
+    first, repeat = hook.came
+    assert first == repeat
+    body, signature = repeat
+    assert signature == "sha256=" + hmac.new(b"a secret of the two", body, hashlib.sha256).hexdigest()
+    news = json.loads(body)
+    assert datetime.fromisoformat(news.pop("at")) <= utc_now()
+    assert news == {
+        "id": "s-1:1:approval",
+        "session": "s-1",
+        "owner": "ann",
+        "title": "Mend the parser",
+        "phase": "waiting",
+        "reason": "approval",
+        "url": "http://127.0.0.1:7071/sessions/s-1",
+    }
+    assert await ann.owed() == 0
+
+
+async def test_a_webhook_that_refuses_is_not_asked_again(ann: Owner) -> None:
+    with listener() as hook:
+        settings = replace(ann.services.settings, webhook=Webhook(hook.url, "a secret of the two"))
+        ann.services = replace(ann.services, settings=settings)
+        hook.status = 404
+        await ann.comes_to()
+        await ann.next_round()
+    assert (len(hook.came), await ann.owed()) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"NIGHTSHIFT_WEBHOOK_URL": "https://hook.example"},
+        {"NIGHTSHIFT_WEBHOOK_SECRET": "s" * 16},
+        {"NIGHTSHIFT_WEBHOOK_URL": "http://hook.example", "NIGHTSHIFT_WEBHOOK_SECRET": "s" * 16},
+        {"NIGHTSHIFT_WEBHOOK_URL": "https://hook.example", "NIGHTSHIFT_WEBHOOK_SECRET": "short"},
+    ],
+)
+def test_a_webhook_is_set_up_whole_or_not_at_all(environment: dict[str, str]) -> None:
+    with pytest.raises(Permanent, match="NIGHTSHIFT_WEBHOOK_URL"):
+        Settings.read({"NIGHTSHIFT_SIGNING_KEY": "k" * 64} | environment)
+
+
+@dataclass
+class Listener:
+    """The operator's program."""
+
+    url: str = ""
+    status: int = 204
+    came: list[tuple[bytes, str]] = field(default_factory=list[tuple[bytes, str]])
+
+
+@contextmanager
+def listener() -> Generator[Listener]:
+    class Take(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            hook.came.append((body, self.headers[SIGNATURE]))
+            self.send_response(hook.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Take)
+    hook = Listener(f"http://127.0.0.1:{server.server_port}/nightshift")
+    threading.Thread(target=server.serve_forever).start()
+    try:
+        yield hook
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -85,6 +85,36 @@ async def test_the_page_that_is_looked_at_needs_no_notification(
     await until(allowed, f"{SHOWN}.then(all => all.map(each => each.tag).sort().join() === 'last,other')")
 
 
+@pytest.mark.parametrize(("there", "does"), [("/sessions/s-1", "focus"), ("/cost", "open")])
+async def test_a_click_goes_to_the_page_of_the_session(
+    allowed: Any, url: str, new_session: NewSession, there: str, does: str
+) -> None:
+    """Windows move only for a person's click, so what the worker asks the browser for is written down instead."""
+    await new_session()
+    await allowed.goto(url + there)
+    await pushed(allowed, NEWS | {"tag": "s-0", "url": "/sessions/s-1"})
+    [worker] = allowed.context.service_workers
+    await worker.evaluate(
+        """() => {
+          self.asked = [];
+          WindowClient.prototype.focus = function () { self.asked.push(['focus', new URL(this.url).pathname]); };
+          Clients.prototype.openWindow = (url) => { self.asked.push(['open', url]); };
+        }"""
+    )
+    await worker.evaluate(
+        """async () => {
+          await registration.showNotification('t', { tag: 's-1', data: '/sessions/s-1' });
+          const [notification] = await registration.getNotifications({ tag: 's-1' });
+          self.dispatchEvent(new NotificationEvent('notificationclick', { notification }));
+        }"""
+    )
+    async with asyncio.timeout(10):
+        while not (asked := await worker.evaluate("() => self.asked")):
+            await asyncio.sleep(0.03)
+    assert asked == [[does, "/sessions/s-1"]]
+    assert await worker.evaluate("async () => (await registration.getNotifications({ tag: 's-1' })).length") == 0
+
+
 async def test_the_worker_may_fetch_nothing_and_is_looked_for_anew(client: AsyncClient) -> None:
     answer = await client.get("/sw.js")
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
