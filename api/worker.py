@@ -80,6 +80,8 @@ async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConf
         mcp=settings.mcp,
         max_steps=settings.max_steps,
         turn_seconds=settings.turn_seconds,
+        session_steps=settings.session_steps,
+        session_seconds=settings.session_seconds,
         context_window=settings.context_window or WorkerConfig.model_fields["context_window"].default,
         context_windows={} if settings.context_window else _windows(services.prices, model),
         price_steps=price_steps(services.prices),

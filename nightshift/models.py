@@ -444,6 +444,10 @@ class WorkerConfig(Model):
     """Model calls of one turn."""
     turn_seconds: float = 4 * 3600.0
     """Working time of one turn."""
+    session_steps: int = 1000
+    """Model calls of the session before it asks its user, who lets it make as many again by saying anything."""
+    session_seconds: float = 24 * 3600.0
+    """Its working time, in the same way."""
     context_window: int = 128_000
     """Input tokens that a model takes which is not in `context_windows`."""
     context_windows: dict[str, int] = {}

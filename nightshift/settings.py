@@ -123,6 +123,10 @@ class Settings:
     """Model calls of one turn."""
     turn_seconds: float = 4 * 3600.0
     """Working time of one turn."""
+    session_steps: int = 1000
+    """Model calls of a session; then it stops and asks, and what its user says next gives it as many again."""
+    session_seconds: float = 24 * 3600.0
+    """The same of its working time."""
     budget_usd: float | None = None
     """What a session may cost that names no budget of its own; None: whatever it takes."""
     context_window: int | None = None
@@ -193,6 +197,8 @@ class Settings:
             model=text(PREFIX + "MODEL", cls.model),
             max_steps=int(_number(environment, PREFIX + "MAX_STEPS", cls.max_steps)),
             turn_seconds=_number(environment, PREFIX + "TURN_SECONDS", cls.turn_seconds),
+            session_steps=int(_number(environment, PREFIX + "SESSION_STEPS", cls.session_steps)),
+            session_seconds=_number(environment, PREFIX + "SESSION_SECONDS", cls.session_seconds),
             budget_usd=_number(environment, PREFIX + "BUDGET", 0) or None,
             context_window=int(_number(environment, PREFIX + "CONTEXT_WINDOW", 0)) or None,
             common_prompt=text(PREFIX + "COMMON_PROMPT"),

@@ -18,6 +18,7 @@ CLOSING: dict[str, tuple[ReportKind, Need | None]] = {
     "turn_failed": (ReportKind.FAILED, Need.FAILURE),
     "step_limit": (ReportKind.FAILED, Need.LIMIT),
     "time_limit": (ReportKind.FAILED, Need.LIMIT),
+    "session_limit": (ReportKind.FAILED, Need.LIMIT),
     "budget_exhausted": (ReportKind.FAILED, Need.BUDGET),
     "stuck": (ReportKind.FAILED, Need.FAILURE),
     "turn_interrupted": (ReportKind.INTERRUPTED, None),
@@ -113,6 +114,8 @@ class History:
         """What the model is to read."""
         self.planning = False
         """A plan must be approved before anything is changed. A yes is for the newest plan."""
+        self.allowances = 1
+        """How often the session was given its steps and its time: at first, and after each `session_limit`."""
         self.closing: Closing | None = None
         """The end of the newest turn that ended."""
         self._users: list[Item] = []
@@ -170,6 +173,15 @@ class History:
     def turn(self, number: int) -> Turn:
         return self._turns.setdefault(number, Turn(number))
 
+    @property
+    def steps(self) -> int:
+        """Model calls of all turns."""
+        return sum(turn.steps for turn in self._turns.values())
+
+    @property
+    def worked(self) -> timedelta:
+        return sum((turn.worked for turn in self._turns.values()), timedelta())
+
     def model(self, otherwise: str) -> str:
         """The newest that a user's message asked for, else the session's."""
         return self._model or otherwise
@@ -200,6 +212,7 @@ class History:
             kind = ReportKind.COMPLETED
         elif item.kind is ItemKind.NOTICE and item.code in CLOSING:
             (kind, need), detail = CLOSING[item.code], item.text[:4000]
+            self.allowances += item.code == "session_limit"
         else:
             return
         if self.closing is None or through > self.closing.through_seq:

@@ -14,7 +14,7 @@ from typing import Literal
 from nightshift import telemetry
 from nightshift.errors import BudgetExhausted, ContextTooLong, NightshiftError, Permanent, UserError
 from nightshift.models import MAX_TEXT, Item, ItemKind, NewItem, WorkerConfig, new_id
-from worker import history, plans, replies, stuck, tools
+from worker import history, limits, plans, replies, stuck, tools
 from worker.drafts import Drafts
 from worker.envelope import Envelope
 from worker.log import Log
@@ -73,6 +73,7 @@ class Agent:
         self._room = Room(config, log, bench.outputs, self._ask)
         self._seen = 0
         self._deadline = 0.0
+        self._late: limits.Over = ("", "")
 
     async def run(self) -> None:
         """Serve turns for ever. What an earlier start answered but perhaps did not report is reported again."""
@@ -93,7 +94,7 @@ class Agent:
         """From the user's message to an answer, or to a notice that says why there is none."""
         so_far = self._log.history.turn(turn)
         self._seen = max(turn, so_far.seen)
-        left = self._config.turn_seconds - so_far.worked.total_seconds()
+        left, self._late = limits.seconds_left(self._log.history, turn, self._config)
         self._deadline = asyncio.get_running_loop().time() + left
         try:
             await self._interruptible(self._tools.renew(), turn)
@@ -122,8 +123,8 @@ class Agent:
             if asked.kind == "plan":
                 raise Ended("plan_proposed", asked.reason, level="info")
             raise Ended("approval_needed", f"This needs your yes. {asked.reason}\n\n{asked.action}", level="warning")
-        if self._log.history.turn(turn).steps >= self._config.max_steps:
-            raise Ended("step_limit", f"Stopped after {self._config.max_steps} steps. Send a message to go on.")
+        if over := limits.steps_over(self._log.history, turn, self._config):
+            raise Ended(*over)
         items = await self._query(turn)
         await self._execute([item for item in items if item.kind is ItemKind.TOOL_CALL], turn)
         await self._judge(turn)
@@ -263,8 +264,7 @@ class Agent:
                 return working.result()
             if self._log.interrupt_at >= turn:
                 raise Ended("turn_interrupted", INTERRUPTED, level="info")
-            hours = f"{self._config.turn_seconds / 3600:g}"
-            raise Ended("time_limit", f"Stopped after {hours} hours of work. Send a message to go on.")
+            raise Ended(*self._late)
         finally:
             working.cancel()
             stop.cancel()

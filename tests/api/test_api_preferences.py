@@ -39,8 +39,15 @@ async def test_an_agent_is_told_what_its_owner_wants_every_agent_to_know(house: 
     id = await house.begin()
     await house.start_machine(id)
     await house.http.put("/api/preferences", json=WANTED)
-    config = (await house.http.get("/api/worker/session", headers=house.worker(id))).json()
-    assert config["common_prompt"] == "Small pull requests, please."
+    stranger = await house.key("eve", Scope.READ, Scope.WRITE)
+    await house.http.put("/api/preferences", json={"prompt": "Eve's own"}, headers=stranger)
+
+    async def told() -> str:
+        return (await house.http.get("/api/worker/session", headers=house.worker(id))).json()["common_prompt"]
+
+    assert await told() == "Small pull requests, please."
+    object.__setattr__(house.services.settings, "common_prompt", "The team's")
+    assert await told() == "The team's\n\nSmall pull requests, please."
 
 
 async def test_a_place_only_grows_and_two_tabs_lose_none(house: House):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from demo.model import Fault, ScriptedModel
-from nightshift.models import Grant, ItemKind, ReportKind
+from nightshift.models import Grant, ItemKind, Need, ReportKind
 from tests.worker.conftest import Machine, configuration
 from tests.worker.controlplane import ControlPlane
 
@@ -47,6 +47,34 @@ async def test_a_model_that_hangs_ends_the_turn_at_its_time_limit(
     report = await plane.answered(await plane.say("!say never"))
     assert plane.items[-1].code == "time_limit"
     assert "Send a message to go on" in report.detail
+
+
+async def test_a_session_asks_after_its_steps_and_its_users_word_gives_it_as_many_again(
+    plane: ControlPlane, machine: Machine
+) -> None:
+    plane.config = configuration(session_steps=3)
+    await machine.start()
+    await plane.answered(await plane.say("!shell echo 1"))
+    report = await plane.answered(await plane.say("!shell echo 2\n!shell echo 3"))
+    assert (report.needs_user, plane.items[-1].code) == (Need.LIMIT, "session_limit")
+    assert len(plane.of(ItemKind.TOOL_OUTPUT)) == 2
+    await machine.kill()  # what was used and given is in the log
+    await machine.start()
+    assert (await plane.answered(await plane.say("!shell echo 4"))).kind is ReportKind.COMPLETED
+    report = await plane.answered(await plane.say("!shell echo 5"))
+    assert report.detail == "Stopped after 6 steps of this session. Send a message to go on, for up to 3 more."
+
+
+async def test_a_session_asks_after_its_working_time(
+    plane: ControlPlane, model: ScriptedModel, machine: Machine
+) -> None:
+    plane.config = configuration(session_seconds=0.5)
+    await machine.start()
+    for _ in range(2):
+        model.faults.append(Fault(hang=True))
+        report = await plane.answered(await plane.say("!say never"))
+        assert (report.needs_user, plane.items[-1].code) == (Need.LIMIT, "session_limit")
+    assert "for up to" in report.detail
 
 
 async def test_a_refused_reservation_ends_the_turn_before_anything_is_paid(
