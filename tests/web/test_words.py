@@ -41,6 +41,8 @@ FAMILIES = {
     "pulls",
     "checks",
     "needs",
+    "approval",
+    "plan",
     "problem",
     "approval",
     "plan",
