@@ -74,7 +74,7 @@ async def test_a_session_asks_after_its_working_time(
         model.faults.append(Fault(hang=True))
         report = await plane.answered(await plane.say("!say never"))
         assert (report.needs_user, plane.items[-1].code) == (Need.LIMIT, "session_limit")
-    assert "for up to" in report.detail
+        assert "for up to" in report.detail
 
 
 async def test_a_refused_reservation_ends_the_turn_before_anything_is_paid(
