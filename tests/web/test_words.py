@@ -44,8 +44,6 @@ FAMILIES = {
     "approval",
     "plan",
     "problem",
-    "approval",
-    "plan",
     "invalid",
     "field",
 }
