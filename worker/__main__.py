@@ -45,7 +45,7 @@ async def work(data: MachineSpec, folder: Path, secrets: Secrets) -> None:
 
 async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Outputs) -> None:
     outputs = Outputs(folder / "outputs")
-    background, sandbox = Background(outputs, secrets), None
+    background, spare, sandbox = Background(outputs, secrets), process.Spare(), None
     plane = ControlPlane(data.api_url, data.token)
     try:
         log = Log(plane, secrets, Attachments(Outputs(folder / attachments.FOLDER), plane.file))
@@ -67,7 +67,9 @@ async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Out
             *(config, folder, url, secrets, tokens, say, plane.put_file),
             *(sandbox, outputs, programs, background, allows),
             told=log.told,
+            spare=spare,
         ).prepared()
+        spare.prepare(bench.setting(folder))
         model = ModelServer(config.endpoint, config.session_id, plane.file)
         drafts = Drafts(plane.draft, secrets)
         reports = Reports(plane, log, config)
@@ -90,6 +92,7 @@ async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Out
             together.create_task(Agent(config, log, model, drafts, reports, toolset, bench, folder).run())
     finally:
         await background.close()
+        await spare.close()
         if sandbox:
             await process.kill(sandbox, process.TOOLS_MARK, str(folder))
         await plane.close()

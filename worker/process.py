@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ MOST = 1_000_000_000
 IDLE_SECONDS = 15.0
 """How long a process may do nothing after it printed what looks like a question."""
 LOOK_SECONDS = 0.5
+FRESH_SECONDS = 60.0
+"""How long a sandbox that is ready is used: it shows the system as that was when it was made."""
 REST_SECONDS = 1.0
 """How long to wait for the rest of the output of a process that is gone."""
 
@@ -49,6 +52,7 @@ class Setting:
     cwd: Path
     environment: Mapping[str, str]
     mark: str
+    spare: Spare | None = None
 
 
 class Process:
@@ -67,29 +71,16 @@ class Process:
     @classmethod
     async def start(cls, argv: Sequence[str], setting: Setting, capture: Capture, *, answers: bool = False) -> Process:
         """With `answers` its stdin is kept open for `send`, else it is empty."""
-        out, their_out = os.pipe()
-        their_in, stdin = os.pipe() if answers else (os.open(os.devnull, os.O_RDONLY), None)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *setting.sandbox.wrap(argv, setting.cwd),
-                cwd="/",
-                env={**setting.environment, CALL_MARK: setting.mark},
-                stdin=their_in,
-                stdout=their_out,
-                stderr=their_out,
-                start_new_session=True,
-            )
+            began = None if answers or not setting.spare else await setting.spare.take(argv, setting)
+            if began is None:
+                environment = {**setting.environment, CALL_MARK: setting.mark}
+                began = await _begin(argv, setting, environment, answers=answers)
         except BaseException:
-            for each in (out, stdin):
-                if each is not None:
-                    os.close(each)
             capture.close()
             await kill(setting.sandbox, CALL_MARK, setting.mark)
             raise
-        finally:
-            os.close(their_out)
-            os.close(their_in)
-        return cls(process, capture, setting, stdin, out)
+        return cls(began.process, capture, setting, began.stdin, began.stdout)
 
     @property
     def code(self) -> int | None:
@@ -159,6 +150,104 @@ class Process:
             pipe.close()
 
 
+@dataclass
+class _Begun:
+    process: asyncio.subprocess.Process
+    stdin: int | None
+    stdout: int
+
+    def become(self, argv: Sequence[str], setting: Setting) -> None:
+        """Of one that waits. Raises BrokenPipeError if it does no more."""
+        marks = {TOOLS_MARK: setting.environment.get(TOOLS_MARK, ""), CALL_MARK: setting.mark}
+        export = shlex.join(["export", *(f"{name}={value}" for name, value in marks.items())])
+        assert self.stdin is not None
+        os.write(self.stdin, f"{export}; exec {shlex.join(argv)} </dev/null\0".encode())
+        os.close(self.stdin)
+        self.stdin = None
+
+    async def end(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        await self.process.wait()
+        for each in filter(None, (self.stdin, self.stdout)):
+            os.close(each)
+
+
+async def _begin(argv: Sequence[str], setting: Setting, environment: Mapping[str, str], *, answers: bool) -> _Begun:
+    out, their_out = os.pipe()
+    their_in, stdin = os.pipe() if answers else (os.open(os.devnull, os.O_RDONLY), None)
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *setting.sandbox.wrap(argv, setting.cwd),
+            cwd="/",
+            env=environment,
+            stdin=their_in,
+            stdout=their_out,
+            stderr=their_out,
+            start_new_session=True,
+        )
+    except BaseException:
+        for each in (out, stdin):
+            if each is not None:
+                os.close(each)
+        raise
+    finally:
+        os.close(their_out)
+        os.close(their_in)
+    return _Begun(process, stdin, out)
+
+
+class Spare:
+    """The next command's sandbox, made while the model thinks: that takes longer than most commands run.
+
+    It is not marked as anybody's before it is a command. It ends with its worker, at the latest when that reads no more
+    from the other end of its stdin.
+    """
+
+    WAIT = ("bash", "-c", "IFS= read -r -d '' command && eval \"$command\"")
+
+    def __init__(self) -> None:
+        self._next: tuple[Path, float, asyncio.Task[_Begun]] | None = None
+
+    def prepare(self, setting: Setting) -> None:
+        """For a command in this setting, whatever its mark; unless there is one already."""
+        if self._next is None and setting.sandbox.confined:
+            environment = {name: value for name, value in setting.environment.items() if name != TOOLS_MARK}
+            making = _begin(self.WAIT, setting, environment, answers=True)
+            self._next = setting.cwd, time.monotonic(), asyncio.create_task(making)
+
+    async def take(self, argv: Sequence[str], setting: Setting) -> _Begun | None:
+        """It is this command from now on. None if there is none that is fresh and lives, or not for this folder."""
+        if self._next is None or self._next[0] != setting.cwd:
+            return None
+        fresh = time.monotonic() - self._next[1] < FRESH_SECONDS
+        begun = await self._ready()
+        if begun and fresh:
+            with suppress(BrokenPipeError):
+                begun.become(argv, setting)
+                return begun
+        if begun:
+            await begun.end()
+        return None
+
+    async def close(self) -> None:
+        if begun := await self._ready():
+            await begun.end()
+
+    async def _ready(self) -> _Begun | None:
+        """Nobody else gets it then."""
+        if self._next is None:
+            return None
+        mine, self._next = self._next, None
+        try:
+            return await asyncio.shield(mine[2])
+        except OSError:
+            return None
+        except asyncio.CancelledError:
+            self._next = mine
+            raise
+
+
 class _Idle:
     """How long a process and its children have neither printed nor computed."""
 
@@ -191,6 +280,8 @@ async def run(argv: Sequence[str], setting: Setting, capture: Capture, seconds: 
         return await process.ended(seconds)
     finally:
         await asyncio.shield(process.end())
+        if setting.spare:
+            setting.spare.prepare(setting)
 
 
 async def kill(sandbox: Sandbox, name: str, value: str) -> None:

@@ -122,12 +122,15 @@ async def workbench(
     SAID.clear()
     UPLOADED.clear()
     outputs, programs = Outputs(folder / "outputs"), Outputs(folder / "programs")
-    background = Background(outputs, secrets)
+    background, spare = Background(outputs, secrets), process.Spare()
     bench = Workbench(
         *(config, folder, "http://x/sessions/s1", secrets, tokens, say, upload),
         *(sandbox, outputs, programs, background),
+        spare=spare,
     ).prepared()
+    spare.prepare(bench.setting(folder))
     yield bench
+    await spare.close()
     await background.stop_all("ended with the test")
     left = process.marked(process.TOOLS_MARK, str(folder))
     await process.kill(sandbox, process.TOOLS_MARK, str(folder))

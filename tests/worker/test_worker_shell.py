@@ -7,6 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.worker.conftest import SECRET, until, use
@@ -267,3 +268,33 @@ async def test_a_link_where_an_output_goes_is_not_followed(bench: Workbench, tmp
     (bench.folder / "shell.cwd").unlink()
     assert (await run(bench, "echo overwritten")).text.startswith("overwritten\n")
     assert victim.read_text() == "precious"
+
+
+async def test_a_sandbox_that_is_ready_and_dies_is_not_missed(bench: Workbench) -> None:
+    await use(bench, "shell", command="true")
+    for child in psutil.Process().children():
+        child.kill()
+    await until(lambda: not psutil.Process().children())
+    output = await use(bench, "shell", command="echo on we go")
+    assert output.text.startswith("on we go")
+
+
+async def test_a_sandbox_that_was_ready_for_long_is_made_anew(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await use(bench, "shell", command="true")
+    monkeypatch.setattr(process, "FRESH_SECONDS", 0.0)
+    stale = psutil.Process().children()
+    output = await use(bench, "shell", command="echo on we go")
+    assert output.text.startswith("on we go")
+    assert not set(stale) & set(psutil.Process().children())
+
+
+async def test_what_is_ready_knows_its_command_and_nothing_of_the_last_one(bench: Workbench) -> None:
+    """Odd characters come through, input is empty, and both marks are there."""
+    command = """printf '%s\\n' "a 'b' \\"c\\" \\$d"; cat; echo $NIGHTSHIFT_CALL $NIGHTSHIFT_TOOLS"""
+    for _ in range(2):
+        said = (await use(bench, "shell", command=command)).text.splitlines()
+        assert said[0] == "a 'b' \"c\" $d"
+        mark, folder = said[1].split()
+        assert (mark.startswith("item-"), folder) == (True, str(bench.folder))

@@ -40,9 +40,10 @@ def marked(name: str, value: str) -> list[int]:
     for entry in os.listdir("/proc"):
         if entry.isdigit() and int(entry) != os.getpid():
             try:
-                with open(f"/proc/{entry}/environ", "rb") as file:
-                    if wanted in file.read().split(b"\0"):
-                        found.append(int(entry))
+                with open(f"/proc/{entry}/environ", "rb", buffering=0) as file:  # of hundreds, after each command
+                    told = file.read()
+                if wanted in told and wanted in told.split(b"\0"):
+                    found.append(int(entry))
             except (PermissionError, FileNotFoundError, ProcessLookupError):
                 continue  # another user's, or it ended while we looked: not ours to end
     return found

@@ -61,6 +61,7 @@ class Workbench:
     """Whether the model has read this line in a tool's output already."""
     bases: dict[Path, Base] = field(default_factory=dict[Path, Base])
     """What repositories tell agents, once looked for."""
+    spare: process.Spare | None = None
     turn: int = 0
     item_id: str = ""
     """Of the tool call under way."""
@@ -173,7 +174,7 @@ class Workbench:
         return self.sandbox.environment.get("HOME") or self.environment["HOME"]
 
     def setting(self, cwd: Path) -> process.Setting:
-        return process.Setting(self.sandbox, cwd, self.environment, self.item_id)
+        return process.Setting(self.sandbox, cwd, self.environment, self.item_id, self.spare)
 
     async def run(self, *argv: str, cwd: Path, seconds: float) -> int:
         """Run a process; what it printed is in `output_file()`, free of secrets. Raises process.Overrun."""
