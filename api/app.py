@@ -10,7 +10,7 @@ from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from api import audit, devices, files, health, keys, pages, preferences, sessions, worker
+from api import agents, audit, devices, files, health, keys, pages, preferences, sessions, worker
 from api.limits import BodyLimit, PrivateAnswers
 from api.problems import MEDIA_TYPE, Problem, UnexpectedErrors, add_problem_handlers
 from api.rates import Rates
@@ -20,6 +20,7 @@ from nightshift.services import Services
 _TAGS = [
     {"name": "sessions", "description": "Begin, look at, talk to and steer sessions."},
     {"name": "keys", "description": "API keys for programs of yours."},
+    {"name": "agents", "description": "Agents of your own making, and the team's."},
     {"name": "preferences", "description": "What each person keeps between visits."},
     {"name": "devices", "description": "Browsers that tell you when a session needs you."},
     {"name": "audit", "description": "Who did what."},
@@ -47,7 +48,8 @@ def create_api(services: Callable[[], Services], rates: Rates | None = None) -> 
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)  # neither host does it; a chat is 10:1
     app.add_middleware(PrivateAnswers)  # added last, so outermost: its headers are on refusals as well
     add_problem_handlers(app)
-    routers = (health.router, sessions.router, files.people, keys.router, preferences.router, devices.router)
+    settings = (keys.router, agents.router, preferences.router, devices.router)
+    routers = (health.router, sessions.router, files.people, *settings)
     for router in (*routers, audit.router, worker.router, files.workers, pages.router):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)

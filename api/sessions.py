@@ -13,6 +13,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import budget
+from api.agents import refuse_names_of_the_deployment
 from api.audit import note
 from api.auth import KEY_SCHEMES, Principal, Reader, Writer, own_session
 from api.begin import ensure_begun, must_be_begun, refuse_if_ending
@@ -31,11 +32,24 @@ from api.views import (
     links,
     view,
 )
+from nightshift.agents import agent_of, keep_snapshot
 from nightshift.blobs import demand
 from nightshift.errors import Conflict
 from nightshift.log import utc_now
-from nightshift.models import ControlKind, ItemKind, ItemsPage, NewControl, NewItem, Phase, Session, Stream
+from nightshift.models import (
+    AgentRef,
+    ControlKind,
+    ItemKind,
+    ItemsPage,
+    NewControl,
+    NewItem,
+    Phase,
+    Session,
+    SessionRequest,
+    Stream,
+)
 from nightshift.ports import Find
+from nightshift.services import Services
 
 type Narrow = Annotated[str | None, Query(max_length=200)]
 router = APIRouter(prefix="/api/sessions", tags=["sessions"], dependencies=KEY_SCHEMES)
@@ -52,15 +66,16 @@ async def create_session(
     idempotency_key: IdempotencyKey = None,
 ) -> Accepted:
     rates_of(request).take(SESSIONS, principal.counted_as)
-    budget.must_be_priced(services, new.model, new.budget_usd)
     now, id = utc_now(), _session_id(principal, idempotency_key)
+    asked, agent = await _agreed(services, principal, id, new)
     await note(services, principal, "session.begin", id, id, new.repository or "")
     session = await services.log.create_session(
         Session(
             id=id,
             owner=principal.subject,
             owner_name=principal.name,
-            request=new.request(),
+            request=asked,
+            agent=agent,
             created_at=now,
             updated_at=now,
         )
@@ -230,6 +245,20 @@ async def delete_session(steer: Steer) -> Stored:
 async def get_live_url(session_id: str, principal: Reader, services: ServicesDep) -> LiveUrl:
     await own_session(services, principal, session_id)
     return LiveUrl(url=await services.live.page_url(session_id))
+
+
+async def _agreed(
+    services: Services, principal: Principal, session_id: str, new: NewSession
+) -> tuple[SessionRequest, AgentRef | None]:
+    """What the session is asked for, with the defaults of its agent, which is kept for it as it is."""
+    found = await agent_of(services.store, principal.subject, session_id, new.agent) if new.agent else None
+    request = new.request(found and found.agent)
+    budget.must_be_priced(services, request.model, request.budget_usd)
+    if found is None:
+        return request, None
+    refuse_names_of_the_deployment(services, found.agent.mcp, found.agent.name)
+    agent = (await keep_snapshot(services.store, session_id, found)).agent
+    return new.request(agent), AgentRef(id=agent.id, name=agent.name)
 
 
 def _session_id(principal: Principal, idempotency_key: str | None) -> str:

@@ -10,9 +10,11 @@ from pydantic_core import PydanticCustomError
 
 from api.auth import Principal
 from api.doorbell import Doorbell
+from nightshift.agents import Agent
 from nightshift.models import (
     MAX_FILES,
     MAX_TEXT,
+    AgentRef,
     Effort,
     Failure,
     FileRef,
@@ -43,8 +45,13 @@ class NewSession(SessionRequest):
 
     message: Said
 
-    def request(self) -> SessionRequest:
-        return SessionRequest.model_validate(self.model_dump())
+    def request(self, agent: Agent | None = None) -> SessionRequest:
+        """With the agent's model, effort and budget where none is named."""
+        asked = SessionRequest.model_validate(self.model_dump())
+        if agent is None:
+            return asked
+        named = {name: getattr(asked, name) or getattr(agent, name) for name in ("model", "effort", "budget_usd")}
+        return asked.model_copy(update=named)
 
 
 class NewMessage(Model):
@@ -89,6 +96,7 @@ class SessionView(Model):
     title: str
     """The agent's, else the request's, else the first line of the message."""
     repository: str | None
+    agent: AgentRef | None
     model: str
     effort: Effort | None
     phase: Phase

@@ -15,8 +15,10 @@ from api import budget
 from api.auth import WORKER_SCHEME, Worker
 from api.dependencies import After, DoorbellDep, ServicesDep, Wait, poll
 from nightshift import telemetry
+from nightshift.agents import read_snapshot
 from nightshift.blobs import demand
 from nightshift.errors import Forbidden, StaleGeneration, Unprocessable
+from nightshift.mcp import joined
 from nightshift.models import (
     Draft,
     GitHubToken,
@@ -66,6 +68,7 @@ class TokenRequest(Model):
 async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConfig:
     settings, session = services.settings, await services.log.session(worker.session_id)
     request, owner = session.request, await preferences(services.store, session.owner)
+    kept = await read_snapshot(services.store, session.id) if session.agent else None
     model = request.model or settings.model
     return WorkerConfig(
         session_id=worker.session_id,
@@ -75,9 +78,11 @@ async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConf
         effort=request.effort,
         repository=request.repository,
         common_prompt="\n\n".join(filter(None, (settings.common_prompt, owner.prompt))),
+        agent_prompt=kept.agent.prompt if kept else "",
+        tools=kept.agent.tools if kept else None,
         github_api_url=settings.github_api_url,
         github_host=settings.github_host,
-        mcp=settings.mcp,
+        mcp=joined(settings.mcp, kept.agent.mcp, kept.values) if kept else settings.mcp,
         max_steps=settings.max_steps,
         turn_seconds=settings.turn_seconds,
         session_steps=settings.session_steps,

@@ -276,11 +276,20 @@ class UsageTotal(Model):
     unpriced: list[str] = []
 
 
+class AgentRef(Model):
+    """Which agent a session began with; `nightshift.agents` keeps what that agent was then."""
+
+    id: str
+    name: str
+
+
 class SessionRequest(Model):
     """What a person hands over to begin a session."""
 
     message: Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
     repository: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
+    agent: Id | None = None
+    """Whose prompt, tools and servers it begins with, and whose model, effort and budget where none is named."""
     model: ModelName | None = None
     effort: Effort | None = None
     files: list[FileRef] = Field(default=[], max_length=MAX_FILES)
@@ -299,6 +308,8 @@ class Session(Model):
     owner_name: str = ""
     """For people; `owner` alone says whose it is."""
     request: SessionRequest
+    agent: AgentRef | None = None
+    """Written once, like `request`."""
     created_at: datetime
     updated_at: datetime
     revision: int = 0
@@ -436,6 +447,10 @@ class WorkerConfig(Model):
     repository: str | None
     common_prompt: str = ""
     """What the team tells every agent, appended to the worker's own system prompt."""
+    agent_prompt: str = ""
+    """What the session's custom agent is told, between the two."""
+    tools: list[str] | None = None
+    """The worker's own tools that the agent gets; None: all."""
     github_api_url: str
     github_host: str
     """scheme://host[:port] of git over HTTP, where the credential helper answers."""

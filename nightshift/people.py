@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from nightshift.errors import Conflict, PreconditionFailed
-from nightshift.models import MAX_TEXT, Effort, Model, ModelName
+from nightshift.models import MAX_TEXT, Effort, Id, Model, ModelName
 from nightshift.ports import Store
 
 MOST_TEMPLATES = 50
@@ -23,6 +23,7 @@ class Template(Model):
     name: str = Field(min_length=1, max_length=80)
     message: str = Field(min_length=1, max_length=MAX_TEXT)
     repository: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
+    agent: Id | None = None
     model: ModelName | None = None
     effort: Effort | None = None
 

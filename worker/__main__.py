@@ -88,7 +88,7 @@ async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Out
 
                 servers = Servers(config, bench, log.append)
                 together.create_task(servers.run())
-            toolset = Toolset(OWN, servers)
+            toolset = Toolset([tool for tool in OWN if config.tools is None or tool.name in config.tools], servers)
             together.create_task(Agent(config, log, model, drafts, reports, toolset, bench, folder).run())
     finally:
         await background.close()

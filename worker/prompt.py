@@ -14,6 +14,7 @@ SYSTEM = Template(Path(__file__).with_name("system.md").read_text(encoding="utf-
 
 def system_prompt(config: WorkerConfig, folder: Path, began: datetime) -> str:
     common = f"\n# What your team adds\n{config.common_prompt.strip()}\n" if config.common_prompt.strip() else ""
+    own = f"\n# Who you are in this session\n{config.agent_prompt.strip()}\n" if config.agent_prompt.strip() else ""
     repository = f"The task concerns {config.repository}." if config.repository else "The user names the repository."
     return SYSTEM.substitute(
         folder=folder,
@@ -21,5 +22,6 @@ def system_prompt(config: WorkerConfig, folder: Path, began: datetime) -> str:
         session=config.session_id,
         branch=f"nightshift/{config.session_id}",
         date=began.date().isoformat(),
+        agent=own,
         common=common,
     )

@@ -21,6 +21,8 @@ PATHS = {
     "/api/sessions/{session_id}/budget": {"post"},
     "/api/sessions/{session_id}/live": {"get"},
     "/api/sessions/{session_id}/read": {"put"},
+    "/api/agents": {"get", "post"},
+    "/api/agents/{agent_id}": {"get", "put", "delete"},
     "/api/preferences": {"get", "put"},
     "/api/sessions/{session_id}/files": {"put"},
     "/api/sessions/{session_id}/files/{name}": {"get"},

@@ -14,7 +14,12 @@ WANTED = {
     "model": "gpt-5.2",
     "effort": "high",
     "prompt": "Small pull requests, please.",
-    "templates": [{"name": "Notes", "message": "Write the notes", "repository": "a/b", "model": None, "effort": None}],
+    "templates": [
+        {
+            **{"name": "Notes", "message": "Write the notes", "repository": "a/b"},
+            **{"agent": None, "model": None, "effort": None},
+        }
+    ],
 }
 
 
