@@ -24,7 +24,8 @@ LONGEST_SOCKET = 107  # bytes of its path, says the kernel
 class TaskHub:
     """Serves the file `path` on a loopback `port`, 0 for a free one, None for a Unix socket of this user's alone.
 
-    The socket is beside the file. Without a path, nothing outlives `stop`.
+    The socket is beside the file. Without a path, nothing outlives `stop`. A work item brings its orchestration's whole
+    history: a worker's channel is best without gRPC's limit of 4 MB to a message.
 
     `default_version` is that of orchestrations which a client starts without one.
     """
@@ -50,8 +51,8 @@ class TaskHub:
                 return Path(running.enter_context(tempfile.TemporaryDirectory(prefix="taskhub-")), name)
 
             path = Path(self._path or own("hub.db")).absolute()
-            place = self._port
-            if place is None and len(os.fsencode(place := Path(f"{path}.sock"))) > LONGEST_SOCKET:
+            place = Path(f"{path}.sock") if self._port is None else self._port
+            if isinstance(place, Path) and len(os.fsencode(place)) > LONGEST_SOCKET:
                 place = own("hub.sock")
             portal = running.enter_context(start_blocking_portal(name="task-hub"))
             address = running.enter_context(portal.wrap_async_context_manager(self._serve(path, place)))
