@@ -36,7 +36,6 @@ class Lease:
     execution: str
     token: str = field(default_factory=lambda: urandom(16).hex())
     delivered: dict[int, pb.HistoryEvent] = field(default_factory=dict[int, pb.HistoryEvent])
-    activity: pb.ActivityRequest = field(default_factory=pb.ActivityRequest)
 
 
 class Worker:

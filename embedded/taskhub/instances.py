@@ -27,10 +27,6 @@ def find(tx: Transaction, id: str) -> pb.OrchestrationState:
     return state
 
 
-def start(tx: Transaction, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
-    return pb.CreateInstanceResponse(instanceId=create(tx, request))
-
-
 def create(tx: Transaction, request: pb.CreateInstanceRequest, parent: pb.ParentInstanceInfo | None = None) -> str:
     """A new orchestration, which starts now or when it is scheduled; returns its id. Raises Refused: the id is taken.
 

@@ -218,8 +218,7 @@ class Service:
             case Kind.ACTIVITY:
                 if not (scheduled := read("SELECT request FROM activities WHERE seq = ?", (lease.key,))):
                     return None
-                lease.activity.ParseFromString(scheduled[0][0])
-                return pb.WorkItem(activityRequest=lease.activity)
+                return pb.WorkItem(activityRequest=pb.ActivityRequest.FromString(scheduled[0][0]))
             case Kind.ENTITY:
                 if not (rows := read(OPERATIONS, {"id": id, "now": now})):
                     return None
@@ -292,7 +291,7 @@ class Service:
     async def _start(self, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
         if self._default_version and not request.version.value:
             request.version.value = self._default_version
-        return await self._call(instances.start, request)
+        return pb.CreateInstanceResponse(instanceId=await self._write(lambda tx: instances.create(tx, request)))
 
     async def _wait(
         self, reached: Callable[[pb.OrchestrationStatus], bool], request: pb.GetInstanceRequest

@@ -61,9 +61,10 @@ def complete(tx: Transaction, lease: Lease, response: pb.OrchestratorResponse) -
 
 def complete_activity(tx: Transaction, lease: Lease, response: pb.ActivityResponse) -> None:
     """Keep an activity's result. Raises Late."""
-    if not tx.execute("DELETE FROM activities WHERE seq = ?", (lease.key,)).rowcount:
+    scheduled = tx.execute("DELETE FROM activities WHERE seq = ? RETURNING request", (lease.key,)).fetchone()
+    if scheduled is None:
         raise Late
-    request = lease.activity
+    request = pb.ActivityRequest.FromString(scheduled[0])
     if response.HasField("failureDetails"):
         failed = pb.TaskFailedEvent(taskScheduledId=request.taskId, failureDetails=response.failureDetails)
         message = event(tx.now, taskFailed=failed)
