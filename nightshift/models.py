@@ -118,6 +118,8 @@ class Approval(Model):
     """What would be done, as a person can check it. A plan's is Markdown."""
     reason: str = Field(max_length=1000)
     """Why it is not done without asking."""
+    lasting: bool = False
+    """The yes is for the rest of the session, not for once."""
 
 
 class Effect(Model):
@@ -415,6 +417,16 @@ class McpServer(Model):
     """Seconds that a call may take without a sign of progress."""
     tools: list[str] | None = None
     """The server's tools that the agent gets; None: all."""
+    ask: list[str] = []
+    """Tools whose every call wants the user's yes."""
+    allow: list[str] = []
+    """Tools that are never asked for, whatever they do and say of themselves."""
+
+    @model_validator(mode="after")
+    def _one_rule_for_a_tool(self) -> Self:
+        if both := {*self.ask} & {*self.allow}:
+            raise ValueError(f"has {', '.join(sorted(both))} under `ask` and `allow`")
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_reach_it(self) -> Self:

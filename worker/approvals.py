@@ -20,9 +20,11 @@ class Approvals:
         self._taken: set[str] = set()
 
     async def allows(self, approval: Approval) -> bool:
-        """Whether the user said yes to exactly this. The yes is used up, and the log says so before anything is done:
-        after a crash in between it must be given again."""
+        """Whether the user said yes to exactly this. Unless it lasts, the yes is used up, and the log says so before
+        anything is done: after a crash in between it must be given again."""
         as_stored = Approval.model_validate(self._secrets.mask(approval.model_dump(), found=True))
+        if approval.lasting:
+            return bool(history.unused_yes(self._log.items, as_stored))
         for call_id in history.unused_yes(self._log.items, as_stored):
             if call_id in self._taken:  # by a call that runs beside this one
                 continue

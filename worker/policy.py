@@ -7,13 +7,14 @@ what the token may do, not by this: a command can be hidden from any reader of i
 from __future__ import annotations
 
 import hashlib
+import json
 import os.path
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from nightshift.models import Approval
+from nightshift.models import Approval, McpServer
 from worker import bash
 from worker.bash import Command, Words
 from worker.masking import storable
@@ -96,6 +97,50 @@ def judge(tool: str, arguments: Mapping[str, Any], place: Place) -> Approval | N
     if isinstance(path := arguments.get("path"), str) and _holds_credentials(path, place):
         return _question(f"{tool} {_absolute(path, place)}", ["opens what may hold credentials"])
     return None
+
+
+def judge_mcp(
+    server: str, entry: McpServer, tool: str, *, destructive: bool, arguments: Mapping[str, Any], place: Place
+) -> Approval | None:
+    """What must be asked before a server's tool is called.
+
+    `destructive` is the server's own word, which nobody vouches for: it can add a question and take none away. Only the
+    configuration can. One yes to a destructive tool is for the session: an agent that edits files by a server would
+    otherwise ask at each of them.
+    """
+    if tool in entry.allow:
+        return None
+    reasons = ["is a tool that is to be asked for"] if tool in entry.ask else []
+    if entry.command:  # it acts on this machine, as the shell does
+        reasons += [
+            *_of_script(str(arguments.get("command", "")), place),
+            *(
+                f"opens {each}, which may hold credentials"
+                for each in _strings(arguments)
+                if _holds_credentials(each, place)
+            ),
+        ]
+    if reasons:
+        given = json.dumps(arguments, ensure_ascii=False, indent=1)
+        return _question(f"Call {tool} of the MCP server {server}:\n\n{given}", reasons)
+    if destructive:
+        action = f"Use {tool} of the MCP server {server}, now and later in this session"
+        asked = _question(action, ["says of itself that it may change or delete what is there"])
+        return asked and asked.model_copy(update={"lasting": True})
+    return None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case list() | tuple():
+            for each in cast("list[Any]", value):
+                yield from _strings(each)
+        case dict():
+            yield from _strings([*cast("dict[str, Any]", value).values()])
+        case _:
+            pass
 
 
 def judge_push(push: Push) -> Approval | None:

@@ -37,6 +37,7 @@ def test_only_named_secrets_are_taken_and_they_stay_apart() -> None:
         (text(a={}), "mcpServers.a: needs either `command` or `url`"),
         (text(a={"command": "x", "url": "http://x"}), "mcpServers.a: needs either"),
         (text(a={"url": "http://x", "args": ["y"]}), "mcpServers.a: mixes"),
+        (text(a={"command": "x", "ask": ["t", "u"], "allow": ["t"]}), "mcpServers.a: has t under `ask` and `allow`"),
         (text(a={"command": "x", "comand": "y"}), "mcpServers.a.comand: Extra inputs"),
         (text(a={"url": "ftp://x"}), "mcpServers.a.url: String should match"),
         (text(a={"command": "x", "timeout": 0}), "mcpServers.a.timeout: Input should be greater than 0"),

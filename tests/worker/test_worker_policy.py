@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.policy import LONGEST_ACTION, Place, Push, Update, judge, judge_push
+from nightshift.models import McpServer
+from worker.policy import LONGEST_ACTION, Place, Push, Update, judge, judge_mcp, judge_push
 
 PLACE = Place(cwd="/m/workspace/acme/app", home="/home/user", folder="/m")
 
@@ -147,3 +148,39 @@ def test_pushes_are_judged_by_what_they_change(update: Update, reason: str) -> N
     approval = judge_push(Push("https://github.com/acme/app.git", MAIN, (update,)))
     assert (approval.reason if approval else "").find(reason) >= 0
     assert bool(approval) == bool(reason)
+
+
+def asked(entry: dict[str, object], tool: str = "write", destructive: bool = False, **arguments: object) -> str:
+    """What is asked before a server's tool is called; nothing if it is not."""
+    server = McpServer.model_validate({"command": "x", **entry})
+    found = judge_mcp("files", server, tool, destructive=destructive, arguments=arguments, place=PLACE)
+    return f"{'lasting ' * found.lasting}{found.action} {found.reason}" if found else ""
+
+
+def test_a_servers_word_can_only_add_a_question_and_one_yes_is_enough() -> None:
+    assert asked({}) == ""
+    assert asked({}, destructive=True).startswith("lasting Use write of the MCP server files, now and later")
+    assert asked({}, destructive=True, x=1) == asked({}, destructive=True, x=2)
+    assert "lasting" not in asked({"ask": ["write"]}, destructive=True), "the configuration is stricter"
+    assert asked({"allow": ["write"]}, destructive=True) == ""
+    assert asked({"allow": ["other"]}, destructive=True)
+
+
+def test_what_the_configuration_asks_for_is_asked_each_time_and_in_full() -> None:
+    first, second = (asked({"ask": ["write"]}, path="a", text=text) for text in ("one", "two"))
+    assert 'Call write of the MCP server files:\n\n{\n "path": "a",\n "text": "one"\n}' in first
+    assert first != second
+    assert asked({"ask": ["other"]}, path="a") == ""
+
+
+@pytest.mark.parametrize("risky", [name for name in RISKY if "\n" not in name])
+def test_a_servers_shell_is_asked_as_the_agents_is(risky: str) -> None:
+    assert RISKY[risky] in asked({}, command=risky)
+    assert asked({"allow": ["write"]}, command=risky) == ""
+
+
+def test_a_servers_tool_opens_no_credentials_unasked_on_this_machine_alone() -> None:
+    assert "may hold credentials" in asked({}, path="~/.ssh/id_rsa")
+    assert "may hold credentials" in asked({}, edits=[{"files": ["x", "/home/user/.netrc"]}])
+    assert asked({}, path="/m/workspace/acme/app/.env", text="see ~/.ssh/id_rsa for it") == ""
+    assert asked({"command": None, "url": "https://x.invalid"}, path="/.env", command="sudo ls") == ""

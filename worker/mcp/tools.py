@@ -6,15 +6,17 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from mcp.types import Tool as Listed
 from pydantic import ValidationError
 
 from nightshift.errors import NightshiftError
+from worker import policy
 from worker.mcp.results import output
 from worker.mcp.server import Server
 from worker.tools import Output, Workbench
+from worker.tools.base import asks
 
 LONGEST_NAME = 64
 DESCRIPTION = 2000
@@ -42,6 +44,12 @@ class McpTool:
         hints = self.listed.annotations
         return bool(hints and hints.read_only_hint)
 
+    @property
+    def _destructive(self) -> bool:
+        """Only where it says so: the protocol's default is yes, and most tools say nothing."""
+        hints = self.listed.annotations
+        return bool(hints and hints.destructive_hint and not hints.read_only_hint)
+
     def schema(self) -> dict[str, Any]:
         """Not strict: a server's schema says what it says, and it checks the arguments itself."""
         described = _cut(self.listed.description or self.listed.title or self.listed.name)
@@ -59,7 +67,16 @@ class McpTool:
             given = json.loads(arguments or "{}")
             if not isinstance(given, dict):
                 raise ValueError("an object is wanted")
-            return await output(await self.server.call(self.listed.name, given), bench)  # pyright: ignore[reportUnknownArgumentType]
+            arguments_given = cast("dict[str, Any]", given)
+            approval = policy.judge_mcp(
+                *(self.server.name, self.server.entry, self.listed.name),
+                destructive=self._destructive,
+                arguments=arguments_given,
+                place=bench.place(),
+            )
+            if approval and not await bench.allows(approval):
+                return asks(approval)
+            return await output(await self.server.call(self.listed.name, arguments_given), bench)
         except NightshiftError as fault:
             return Output(str(fault), is_error=True)
         except (ValidationError, RuntimeError) as fault:  # its result is not what the protocol, or its own schema, says

@@ -59,7 +59,7 @@ class Tool[Arguments: Model]:
         """Whatever goes wrong becomes text for the model, but for what concerns the worker itself."""
         output = await self._attempt(arguments, bench)
         if push := bench.asked.pop(bench.item_id, None):
-            return _asks(push, f"{output.text}\n\n")
+            return asks(push, f"{output.text}\n\n")
         return output
 
     async def _attempt(self, arguments: str, bench: Workbench) -> Output:
@@ -67,7 +67,7 @@ class Tool[Arguments: Model]:
             given = self.arguments.model_validate_json(arguments)
             approval = policy.judge(self.name, given.model_dump(), bench.place())
             if approval and not await bench.allows(approval):
-                return _asks(approval)
+                return asks(approval)
             answer = await self.function(given, bench)
             output = answer if isinstance(answer, Output) else Output(answer)
             return replace(output, text=output.text + await nearby.knowledge_at(_place(self.name, given, bench), bench))
@@ -125,7 +125,8 @@ def _place(name: str, given: Model, bench: Workbench) -> Path | None:
     return bench.cwd() if name == "shell" else None
 
 
-def _asks(approval: Approval, before: str = "") -> Output:
+def asks(approval: Approval, before: str = "") -> Output:
+    """What a tool answers instead of doing what wants a yes."""
     text = before + NEEDED.format(reason=approval.reason).replace("\n", " ")
     return Output(text, Effect(approval=approval), is_error=True)
 

@@ -26,9 +26,15 @@ NAMES = [
     "grow",
     "run",
     "deaf",
+    "look",
+    "destroy",
     "odd/näme",
     "x" * 80,
 ]
+HINTS = {
+    "look": {"readOnlyHint": True, "destructiveHint": True},
+    "destroy": {"destructiveHint": True, "idempotentHint": True},
+}
 FOLDER = Path(sys.argv[1])
 HOW = sys.argv[2:]
 
@@ -55,6 +61,10 @@ def call(id: int, name: str, arguments: dict[str, Any], token: Any) -> None:
         case "deaf":
             note("asked", str(id))
             time.sleep(1000)
+        case "look":
+            content = [{"type": "text", "text": "looked"}]
+        case "destroy":
+            content = [{"type": "text", "text": "destroyed"}]
         case "never":
             note("asked", str(id))
             return
@@ -94,6 +104,8 @@ def answer(message: dict[str, Any]) -> None:
             send(id=message["id"], result={**result, "instructions": "Be kind."})
         case "tools/list":
             tools = [{"name": name, "inputSchema": {"type": "object"}, "description": name} for name in NAMES]
+            for tool in tools:
+                tool |= {"annotations": HINTS[tool["name"]]} if tool["name"] in HINTS else {}
             send(id=message["id"], result={"tools": tools})
         case "tools/call":
             call(message["id"], params["name"], params["arguments"], params.get("_meta", {}).get("progressToken"))

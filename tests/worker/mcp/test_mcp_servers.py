@@ -121,7 +121,11 @@ async def test_filesystem_and_git(tmp_path: Path) -> None:
     node, *args = installed.node("server-filesystem")
     (python, *options), env = installed.git()
     servers = {
-        "files": {"command": node, "args": [*args, str(repository)], "tools": ["read_text_file", "list_directory"]},
+        "files": {
+            "command": node,
+            "args": [*args, str(repository)],
+            "tools": ["read_text_file", "list_directory", "write_file"],
+        },
         "git": {"command": python, "args": [*options, "--repository", str(repository)], "env": env},
     }
     async with running(tmp_path, servers, bubblewrap(tmp_path, ())) as rig:
@@ -130,7 +134,11 @@ async def test_filesystem_and_git(tmp_path: Path) -> None:
         assert [name for name in rig.toolset.names if name.startswith("files__")] == [
             "files__list_directory",
             "files__read_text_file",
+            "files__write_file",
         ]
+        write = await rig.use("files__write_file", path=str(repository / "new.txt"), content="new")
+        assert "It says of itself that it may change or delete" in write.text
+        assert not (repository / "new.txt").exists()
         read = await rig.use("files__read_text_file", path=str(repository / "file.txt"))
         assert "characters left out; the whole output is in" in read.text
         assert "file.txt" in (await rig.use("git__git_status", repo_path=str(repository))).text

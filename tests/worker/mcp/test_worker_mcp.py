@@ -78,3 +78,36 @@ async def test_a_worker_that_was_killed_leaves_no_second_server(plane: ControlPl
     assert old
     assert not set(old) & set(machine.processes())
     assert [item.text for item in outputs(plane)] == ["one", "two"]
+
+
+async def told(plane: ControlPlane, text: str, approves: str | None = None) -> str:
+    """The output of the turn's last tool call."""
+    assert (await plane.answered(await plane.say(text, approves=approves))).kind is ReportKind.COMPLETED
+    return outputs(plane)[-1].text
+
+
+async def test_one_yes_to_a_destructive_tool_is_for_the_session(plane: ControlPlane, machine: Machine) -> None:
+    configure(plane, {"odd": odd(machine.folder), "free": odd(machine.folder, allow=["destroy"])})
+    await machine.start()
+    assert await told(plane, "!call free__destroy {}") == "destroyed"
+    assert await told(plane, "!call odd__look {}") == "looked", "it says that it does both; reading is not asked for"
+    assert "needs the user's yes. It says of itself that it may change" in await told(plane, "!call odd__destroy {}")
+    assert "needs the user's yes" in await told(plane, '!call odd__destroy {"what": "a"}'), "a message alone is a no"
+    asked = plane.of(ItemKind.TOOL_CALL)[-1].id
+    assert await told(plane, '!call odd__destroy {"what": "a"}', approves=asked) == "destroyed"
+    assert await told(plane, '!call odd__destroy {"what": "b"}') == "destroyed"
+    await machine.kill()
+    await machine.start()
+    assert await told(plane, "!call odd__destroy {}") == "destroyed"
+
+
+async def test_a_yes_to_what_the_configuration_asks_for_is_for_that_call(plane: ControlPlane, machine: Machine) -> None:
+    configure(plane, {"odd": odd(machine.folder, ask=["echo"])})
+    await machine.start()
+    assert "needs the user's yes" in await told(plane, '!call odd__echo {"text": "a"}')
+    asked = plane.of(ItemKind.TOOL_CALL)[-1].id
+    assert "needs the user's yes" in await told(plane, '!call odd__echo {"text": "b"}', approves=asked)
+    assert await told(plane, '!call odd__echo {"text": "a"}') == "a"
+    assert "needs the user's yes" in await told(plane, '!call odd__echo {"text": "a"}')
+    shown = [item.effect.approval.action for item in outputs(plane) if item.effect and item.effect.approval]
+    assert shown[0] == 'Call echo of the MCP server odd:\n\n{\n "text": "a"\n}'
