@@ -83,6 +83,7 @@ async def get_worker_config(worker: Worker, services: ServicesDep) -> WorkerConf
         github_api_url=settings.github_api_url,
         github_host=settings.github_host,
         mcp=joined(settings.mcp, kept.agent.mcp, kept.values) if kept else settings.mcp,
+        keeps_files=not settings.container_pool,
         max_steps=settings.max_steps,
         turn_seconds=settings.turn_seconds,
         session_steps=settings.session_steps,

@@ -467,6 +467,8 @@ class WorkerConfig(Model):
     github_host: str
     """scheme://host[:port] of git over HTTP, where the credential helper answers."""
     mcp: Mcp = Mcp()
+    keeps_files: bool = True
+    """The machine's disk outlives its deallocation."""
     max_steps: int
     """Model calls of one turn."""
     turn_seconds: float = 4 * 3600.0

@@ -23,6 +23,7 @@ from worker.attachments import Attachments
 from worker.background import Background
 from worker.client import ControlPlane
 from worker.drafts import Drafts
+from worker.guard import Guard
 from worker.log import Log
 from worker.loop import Agent
 from worker.masking import Secrets
@@ -51,6 +52,7 @@ async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Out
         log = Log(plane, secrets, Attachments(Outputs(folder / attachments.FOLDER), plane.file))
         prepared = _sandbox(folder, outputs, programs)
         sandbox, config, _ = await asyncio.gather(prepared, plane.session(), log.catch_up())
+        guard = Guard(None if sandbox.user else sandbox.limits, folder)
         secrets.add(config.endpoint.api_key)
         for value in config.mcp.secrets.values():
             secrets.add(value)
@@ -65,7 +67,7 @@ async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Out
         allows = Approvals(log, secrets, config.generation).allows
         bench = Workbench(
             *(config, folder, url, secrets, tokens, say, plane.put_file),
-            *(sandbox, outputs, programs, background, allows),
+            *(sandbox, outputs, programs, background, guard, allows),
             told=log.told,
             spare=spare,
         ).prepared()
@@ -79,6 +81,7 @@ async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Out
         )
         async with serving, asyncio.TaskGroup() as together:
             together.create_task(reports.started())
+            together.create_task(guard.run(process.CALL_MARK))
             together.create_task(log.follow())
             together.create_task(reports.beat())
             together.create_task(drafts.run())

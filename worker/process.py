@@ -17,6 +17,7 @@ import psutil
 
 from nightshift.errors import ModelRetry
 from worker import asking
+from worker.guard import Guard
 from worker.inside import end, program
 from worker.outputs import Capture
 from worker.sandbox import PYTHON, Sandbox
@@ -37,7 +38,7 @@ REST_SECONDS = 1.0
 
 
 class Overrun(ModelRetry):
-    """The process was ended because it ran too long or printed too much."""
+    """The process was ended because it ran too long, printed too much or took too much of the machine."""
 
 
 class Asked(Overrun):
@@ -53,6 +54,7 @@ class Setting:
     environment: Mapping[str, str]
     mark: str
     spare: Spare | None = None
+    guard: Guard | None = None
 
 
 class Process:
@@ -102,6 +104,8 @@ class Process:
             if self._pump.done():
                 self._pump.result()
                 await asyncio.wait({self._exit}, timeout=min(left, LOOK_SECONDS))
+        if self._setting.guard and (why := self._setting.guard.ended.pop(self._setting.mark, "")):
+            raise Overrun(why)
         return self._exit.result()
 
     def send(self, data: bytes) -> None:

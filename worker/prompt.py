@@ -11,6 +11,13 @@ from nightshift.models import WorkerConfig
 
 SYSTEM = Template(Path(__file__).with_name("system.md").read_text(encoding="utf-8"))
 
+STAY = """\
+The machine and its files stay for the whole session. After a restart a command may have been cut short: look before
+  you repeat it."""
+GO = """\
+The machine and its files go when you have had nothing to do for a while; what you pushed stays. Commit and push to your
+  branch before a turn ends. If your files are gone, clone again and go on from what is pushed."""
+
 
 def system_prompt(config: WorkerConfig, folder: Path, began: datetime) -> str:
     common = f"\n# What your team adds\n{config.common_prompt.strip()}\n" if config.common_prompt.strip() else ""
@@ -18,6 +25,7 @@ def system_prompt(config: WorkerConfig, folder: Path, began: datetime) -> str:
     repository = f"The task concerns {config.repository}." if config.repository else "The user names the repository."
     return SYSTEM.substitute(
         folder=folder,
+        files=STAY if config.keeps_files else GO,
         repository=repository,
         session=config.session_id,
         branch=f"nightshift/{config.session_id}",

@@ -8,18 +8,21 @@ otherwise          as the worker; `note` says why
 from __future__ import annotations
 
 import os
+import platform
 import pwd
+import re
 import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nightshift.errors import Permanent
+from worker.guard import Limits
 
 TOOL_USER = "NIGHTSHIFT_TOOL_USER"
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix", "/sys")
@@ -28,6 +31,7 @@ TOOLCHAINS = (
     *(".cargo/bin", ".local/bin", ".local/share/uv", ".local/share/mise", ".local/share/pnpm", "go/bin", "go/pkg"),
 )
 """In a home: what programs consist of, and where nobody keeps credentials."""
+NAMESPACE = "/proc/self/ns/user"
 PYTHON = (os.path.realpath(sys.executable), "-I", "-S")
 """Runs programs of worker/inside, which use the standard library alone."""
 
@@ -41,6 +45,8 @@ class Sandbox:
     """What a tool's environment must say here."""
     user: str | None = None
     """Whose the processes are, if not the worker's: only that user may look at them and end them."""
+    limits: Limits | None = None
+    """What tools may take of this computer."""
 
     @property
     def confined(self) -> bool:
@@ -48,7 +54,8 @@ class Sandbox:
 
     def wrap(self, argv: Sequence[str], cwd: Path) -> list[str]:
         """The command that runs `argv` in `cwd`; both are looked up inside. Its environment is this command's own."""
-        return [*self.prefix, "env", "-C", str(cwd), *(f"{k}={v}" for k, v in self.environment.items()), *argv]
+        inside = ["env", "-C", str(cwd), *(f"{k}={v}" for k, v in self.environment.items()), *argv]
+        return [*self.prefix, *(self.limits.wrap(inside) if self.limits else inside)]
 
 
 def choose(folder: Path, read_only: Sequence[Path]) -> Sandbox:
@@ -81,22 +88,34 @@ def as_user(user: str) -> Sandbox:
     entry = pwd.getpwnam(user)
     # sudo has its own idea of a path.
     own = {"HOME": entry.pw_dir, "USER": user, "LOGNAME": user, "PATH": os.environ.get("PATH", os.defpath)}
-    return Sandbox(f"Tools run as the user {user}.", prefix, own, user)
+    return Sandbox(f"Tools run as the user {user}.", prefix, own, user, Limits(counted=True))
 
 
 def bubblewrap(folder: Path, read_only: Sequence[Path]) -> Sandbox:
     """A sandbox, or none with the reason in its note."""
-    program = shutil.which("bwrap")
+    limits, program = Limits.of(folder), shutil.which("bwrap")
     if program is None:
-        return Sandbox("Tools run as you, WITHOUT a sandbox: bwrap is not there (Debian, Fedora: install bubblewrap).")
+        note = "Tools run as you, WITHOUT a sandbox: bwrap is not there (Debian, Fedora: install bubblewrap)."
+        return Sandbox(note, limits=limits)
     prefix = (program, *_view(folder, read_only), "--")
     if fault := _fault([*prefix, "env", "true"]):
-        return Sandbox(f"Tools run as you, WITHOUT a sandbox: {program} does not work here: {fault}")
+        return Sandbox(f"Tools run as you, WITHOUT a sandbox: {program} does not work here: {fault}", limits=limits)
     return Sandbox(
         "Tools run in a sandbox (bubblewrap): this machine's folder, the system read-only, no other file of yours.",
         prefix,
         {"HOME": str(folder), "TMPDIR": "/tmp"},  # noqa: S108 - the sandbox's own
+        limits=replace(limits, counted=_counts_apart(prefix)),
     )
+
+
+def _counts_apart(prefix: Sequence[str]) -> bool:
+    """Whether the kernel counts a sandbox's processes for themselves: in a user namespace, since Linux 5.14, and never
+    for root."""
+    version = tuple(int(each) for each in re.findall(r"\d+", platform.release())[:2])
+    if os.geteuid() == 0 or version < (5, 14):
+        return False
+    inside = subprocess.run([*prefix, "readlink", NAMESPACE], stdin=subprocess.DEVNULL, capture_output=True)  # noqa: S603
+    return inside.returncode == 0 and os.fsdecode(inside.stdout.strip()) != os.readlink(NAMESPACE)
 
 
 def notice() -> str:

@@ -56,6 +56,13 @@ async def test_only_a_worker_is_told_the_key_of_the_model(house: House, session_
     assert "key-of-the-team" not in repr(house.services.settings)
 
 
+@pytest.mark.parametrize(("pool", "stay"), [("", True), ("https://pool.example", False)])
+async def test_a_worker_is_told_whether_its_files_stay(house: House, session_id: str, pool: str, stay: bool):
+    object.__setattr__(house.services, "settings", replace(house.services.settings, container_pool=pool))
+    answer = await house.http.get("/api/worker/session", headers=house.worker(session_id))
+    assert WorkerConfig.model_validate(answer.json()).keeps_files is stay
+
+
 @pytest.mark.parametrize(("silence", "heartbeat"), [(180, 30), (12, 2), (5, 1), (2, 0.5)])
 async def test_several_heartbeats_fit_into_the_silence(house: House, session_id: str, silence: float, heartbeat: float):
     settings = house.services.settings

@@ -171,7 +171,8 @@ async def bench(
 async def use(bench: Workbench, name: str, **arguments: object) -> Output:
     tool, number = TOOLS.get(name), next(_calls)
     assert tool
-    return await tool(json.dumps(arguments), bench.for_call(1, f"item-{number}", f"call-{number}"))
+    item = f"item-{os.getpid()}-{number}"  # processes are ended by it, and other tests run beside these
+    return await tool(json.dumps(arguments), bench.for_call(1, item, f"call-{number}"))
 
 
 @pytest_asyncio.fixture

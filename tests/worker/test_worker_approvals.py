@@ -43,10 +43,10 @@ def notices(plane: ControlPlane, code: str) -> list[str]:
 
 
 async def test_a_yes_allows_exactly_that_once(plane: ControlPlane, machine: Machine) -> None:
-    command = f"!shell sudo -n true; echo ran >> {machine.folder}/ran"
+    command = f"!shell printenv NO_TOKEN; echo ran >> {machine.folder}/ran"
     ran = machine.folder / "ran"
     await machine.start()
-    assert "it needs the user's yes. It runs with the rights of root." in await told(plane, command)
+    assert "it needs the user's yes. It prints a secret of the environment." in await told(plane, command)
     (approval,) = [item.effect.approval for item in plane.items if item.effect and item.effect.approval]
     assert approval.action.endswith(command.removeprefix("!shell "))
     assert len(notices(plane, "approval_needed")) == 1
@@ -70,7 +70,7 @@ async def test_a_yes_allows_exactly_that_once(plane: ControlPlane, machine: Mach
 
 async def test_the_turn_ends_though_the_worker_died_after_the_question(plane: ControlPlane, machine: Machine) -> None:
     plane.hold_before = lambda item: item.code == "approval_needed"
-    turn = await plane.say("!shell sudo ls")
+    turn = await plane.say("!shell printenv NO_TOKEN")
     await machine.start()
     await plane.held.wait()
     await machine.kill()
@@ -83,7 +83,7 @@ async def test_the_turn_ends_though_the_worker_died_after_the_question(plane: Co
 
 
 async def test_a_yes_is_used_up_before_anything_is_done(plane: ControlPlane, machine: Machine) -> None:
-    command = "!shell sudo -n true; echo ran >> ran"
+    command = "!shell printenv NO_TOKEN; echo ran >> ran"
     await machine.start()
     await told(plane, command)
 

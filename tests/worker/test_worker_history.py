@@ -115,3 +115,11 @@ def test_the_prompt_names_the_session_and_the_teams_rules(tmp_path: Path) -> Non
     assert "nightshift/s1" in text
     assert "2026-11-21" in text
     assert text.endswith("# What your team adds\nCosts $5 & ${x}.\n")
+
+
+def test_the_prompt_says_whether_files_stay(tmp_path: Path) -> None:
+    began = datetime(2026, 11, 21, tzinfo=UTC)
+    assert "its files stay for the whole session" in system_prompt(configuration(), tmp_path, began)
+    fleeting = system_prompt(configuration(keeps_files=False), tmp_path, began)
+    assert "its files go when" in fleeting
+    assert "files stay" not in fleeting

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -184,3 +186,10 @@ def test_a_servers_tool_opens_no_credentials_unasked_on_this_machine_alone() -> 
     assert "may hold credentials" in asked({}, edits=[{"files": ["x", "/home/user/.netrc"]}])
     assert asked({}, path="/m/workspace/acme/app/.env", text="see ~/.ssh/id_rsa for it") == ""
     assert asked({"command": None, "url": "https://x.invalid"}, path="/.env", command="sudo ls") == ""
+
+
+def test_sudo_is_asked_for_only_where_it_can_do_something() -> None:
+    confined = replace(PLACE, confined=True)
+    assert judge("shell", {"command": "sudo apt-get install -y jq"}, PLACE)
+    assert judge("shell", {"command": "sudo apt-get install -y jq"}, confined) is None
+    assert judge("shell", {"command": "sudo cat ~/.ssh/id_rsa"}, confined), "what it runs is judged all the same"

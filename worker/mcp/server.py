@@ -16,7 +16,7 @@ from mcp.types import Tool as Listed
 
 from nightshift.errors import ModelRetry, Retryable
 from nightshift.models import McpServer
-from worker.mcp.connections import LastWords, reach
+from worker.mcp.connections import LastWords, mark, reach
 from worker.tools import Workbench
 
 logger = logging.getLogger(__name__)
@@ -110,8 +110,9 @@ class Server:
             ) from None
         except (MCPError, *LOST) as fault:
             if self._is_lost(client, fault):
+                how = self._overran() or "ended"
                 raise Retryable(
-                    f"The MCP server {self.name} ended during the call. It is started again; find out what the call"
+                    f"The MCP server {self.name} {how} during the call. It is started again; find out what the call"
                     " did before you repeat it."
                 ) from fault
             raise ModelRetry(f"The MCP server {self.name} refused: {fault}") from fault
@@ -119,6 +120,8 @@ class Server:
     async def _live(self) -> str:
         """From a start to its end. Returns why it ended."""
         self._lost.clear()
+        if self._bench.guard:
+            self._bench.guard.ended.pop(mark(self.name, self._bench), None)
         words = LastWords()
         try:
             async with reach(self.name, self.entry, self._secrets, self._bench) as (transport, words):
@@ -135,7 +138,13 @@ class Server:
             reason = f"it did not start within {START_SECONDS:.0f} s"
         except Exception as fault:
             reason = _innermost(fault)
+        reason = self._overran() or reason
         return f"{reason}\n{words.text}".strip()
+
+    def _overran(self) -> str:
+        """Why the guard ended it, if it did."""
+        guard = self._bench.guard
+        return guard.ended.get(mark(self.name, self._bench), "") if guard else ""
 
     async def _there(self) -> Client:
         with suppress(TimeoutError):

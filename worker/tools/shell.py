@@ -63,6 +63,8 @@ async def shell(arguments: Shell, bench: Workbench) -> Output:
     printed = text.read(bench.output_file())
     if asked or (code > 0 and asking.missed_somebody(printed)):
         note += f"\n[{asking.ADVICE}]"
+    if code > 0 and bench.sandbox.limits and (advice := bench.sandbox.limits.advice(printed, code)):
+        note += f"\n[{advice}]"
     return Output(_joined(printed, note), is_error=code != 0)
 
 

@@ -13,6 +13,7 @@ from nightshift.models import Approval, FileRef, WorkerConfig
 from worker import credentials, process, pushes
 from worker.approvals import nobody_said_yes
 from worker.background import Background
+from worker.guard import Guard
 from worker.inside import program
 from worker.knowledge import Base
 from worker.masking import Secrets
@@ -53,6 +54,7 @@ class Workbench:
     programs: Outputs
     """What tools and git run of worker/inside, where they can read it and, in a sandbox, not change it."""
     background: Background
+    guard: Guard | None = None
     allows: Callable[[Approval], Awaitable[bool]] = nobody_said_yes
     """Whether the user said yes to exactly this; it is used up."""
     asked: dict[str, Approval] = field(default_factory=dict[str, Approval])
@@ -116,7 +118,7 @@ class Workbench:
         return replace(self, turn=turn, item_id=item_id, call_id=call_id)
 
     def place(self) -> Place:
-        return Place(cwd=str(self.cwd()), home=self._home, folder=str(self.folder))
+        return Place(str(self.cwd()), self._home, str(self.folder), self.sandbox.confined)
 
     async def check_push(self, request: bytes) -> bytes:
         """What git's hook is told."""
@@ -174,7 +176,7 @@ class Workbench:
         return self.sandbox.environment.get("HOME") or self.environment["HOME"]
 
     def setting(self, cwd: Path) -> process.Setting:
-        return process.Setting(self.sandbox, cwd, self.environment, self.item_id, self.spare)
+        return process.Setting(self.sandbox, cwd, self.environment, self.item_id, self.spare, self.guard)
 
     async def run(self, *argv: str, cwd: Path, seconds: float) -> int:
         """Run a process; what it printed is in `output_file()`, free of secrets. Raises process.Overrun."""

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from nightshift.models import GitHubToken, NewItem
 from tests.worker.conftest import NO_SANDBOX, configuration, sandboxed, until, workbench
 from worker import process
 from worker.credentials import Tokens
+from worker.guard import Guard
 from worker.masking import Secrets
 from worker.mcp import Servers
 from worker.sandbox import Sandbox
@@ -53,7 +55,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(folder: Path, servers: dict[str, Any], sandbox: Sandbox = NO_SANDBOX) -> AsyncGenerator[Rig]:
+async def running(
+    folder: Path, servers: dict[str, Any], sandbox: Sandbox = NO_SANDBOX, guard: Guard | None = None
+) -> AsyncGenerator[Rig]:
     """The servers of this configuration, before the first turn."""
 
     async def fetch(repository: str, renew: bool) -> GitHubToken:
@@ -66,13 +70,17 @@ async def running(folder: Path, servers: dict[str, Any], sandbox: Sandbox = NO_S
     config = configuration(mcp=parse(json.dumps({"mcpServers": servers}), KEY))
     secrets = Secrets(*KEY.values())
     async with workbench(folder, config, Tokens(fetch, secrets.add), secrets, sandbox) as bench:
+        guard = guard or Guard(None, folder)
+        watching = asyncio.create_task(guard.run(process.CALL_MARK))
+        bench = replace(bench, guard=guard)
         others = Servers(config, bench, append)
         run = asyncio.create_task(others.run())
         try:
             yield Rig(bench, Toolset([], others), notices, run)
         finally:
             run.cancel()
-            await asyncio.wait([run])
+            watching.cancel()
+            await asyncio.wait([run, watching])
             await until(lambda: not process.marked(process.TOOLS_MARK, str(folder)))  # a sandbox ends a moment later
 
 
