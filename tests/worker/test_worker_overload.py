@@ -31,10 +31,12 @@ async def fetch(repository: str, renew: bool) -> GitHubToken:
 async def limited(folder: Path, most: Limits, box: Sandbox) -> AsyncGenerator[Workbench]:
     box = replace(box, limits=most)
     async with workbench(folder, configuration(), Tokens(fetch, lambda token: None), Secrets(), box) as bench:
-        bench = replace(bench, guard=Guard(most, folder))
+        bench = replace(bench, guard=Guard(most, folder), spare=process.Spare())
         assert bench.guard
+        assert bench.spare
         watching = asyncio.create_task(bench.guard.run(process.CALL_MARK))
         yield bench
+        await bench.spare.close()
         watching.cancel()
         await asyncio.wait([watching])
 
@@ -53,6 +55,7 @@ def box(request: pytest.FixtureRequest, tmp_path: Path) -> Sandbox:
 
 async def test_a_crowd_of_processes_is_ended(tmp_path: Path, box: Sandbox) -> None:
     async with limited(tmp_path, Limits(processes=50), box) as bench:
+        await use(bench, "shell", command="true  # the next sandbox is made ahead")
         output = await use(bench, "shell", command="echo begun; for i in $(seq 200); do sleep 1000 & done; wait")
         assert output.is_error
         assert output.text.startswith("begun\n[ended because tools ran ")

@@ -27,14 +27,17 @@ NAMES = [
     "run",
     "deaf",
     "look",
+    "meet",
     "destroy",
     "odd/näme",
     "x" * 80,
 ]
 HINTS = {
+    "meet": {"readOnlyHint": True},
     "look": {"readOnlyHint": True, "destructiveHint": True},
     "destroy": {"destructiveHint": True, "idempotentHint": True},
 }
+WAITING: list[int] = []
 FOLDER = Path(sys.argv[1])
 HOW = sys.argv[2:]
 
@@ -63,6 +66,12 @@ def call(id: int, name: str, arguments: dict[str, Any], token: Any) -> None:
             time.sleep(1000)
         case "look":
             content = [{"type": "text", "text": "looked"}]
+        case "meet":
+            WAITING.append(id)
+            if len(WAITING) == 2:
+                for each in WAITING:
+                    send(id=each, result={"content": [{"type": "text", "text": "met"}]})
+            return
         case "destroy":
             content = [{"type": "text", "text": "destroyed"}]
         case "never":

@@ -43,6 +43,13 @@ async def test_a_server_gets_what_its_entry_names_and_no_more(rig: Rig) -> None:
     assert not [name for name in environment if "TOKEN" in name or name.startswith(("GIT_", "NIGHTSHIFT_MCP"))]
 
 
+async def test_tools_that_only_look_may_run_side_by_side(rig: Rig) -> None:
+    looking = [name for name in rig.toolset.names if (tool := rig.toolset.get(name)) and tool.reads]
+    assert looking == ["odd__look", "odd__meet"]
+    together = await asyncio.gather(rig.use("odd__meet"), rig.use("odd__meet"))
+    assert [output.text for output in together] == ["met", "met"]
+
+
 async def test_long_results_are_cut_and_kept_whole(rig: Rig) -> None:
     output = await rig.use("odd__big")
     assert len(output.text) < 31_000
