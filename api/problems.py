@@ -112,10 +112,9 @@ async def _invalid(request: Request, error: RequestValidationError) -> JSONRespo
     errors = [FieldError(field=_field(each["loc"]), message=_words(each)) for each in found[:_MOST_ERRORS]]
     detail = "; ".join(f"{each.field}: {each.message}" for each in errors[:3])
     if language := asked(request):
-        detail = "; ".join(
-            fault(language, each.field, which["type"], each.message, which.get("ctx", {}))
-            for each, which in zip(errors[:3], found, strict=False)
-        )
+        for each, which in zip(errors, found, strict=False):
+            each.message = fault(language, each.field, which["type"], each.message, which.get("ctx", {}))
+        detail = "; ".join(each.message for each in errors[:3])
     return problem(request, PlainError(422, detail, "invalid"), errors=errors)
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.pages import admin, assets, chat, cost, home, sessions, settings
+from api.pages import admin, agents, assets, chat, cost, home, sessions, settings
 
 router = APIRouter()
-for page in (home, sessions, chat, cost, settings, admin, assets):
+for page in (home, sessions, chat, cost, settings, agents, admin, assets):
     router.include_router(page.router)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from api.pages.forge import forge
 from api.pages.frame import FrameDep
 from api.pages.route import PageRoute
+from nightshift.agents import list_agents
 from nightshift.people import preferences
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -18,14 +19,16 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 @router.get("/")
 async def show_home(frame: FrameDep) -> Response:
     services = frame.services
-    kept, rail, repositories = await asyncio.gather(
+    kept, agents, rail, repositories = await asyncio.gather(
         preferences(services.store, frame.principal.subject),
+        list_agents(services.store, frame.principal.subject),
         frame.rail(),
         forge(services.settings).repositories(),
     )
     return await frame.page(
         "home.html",
         preferences=kept,
+        agents=agents,
         models=sorted(services.prices.models),
         model=services.settings.model,
         recent=rail[:6],

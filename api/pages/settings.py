@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 
 from api.pages.frame import FrameDep
 from api.pages.route import PageRoute
+from nightshift.agents import list_agents
 from nightshift.devices import list_devices
 from nightshift.keys import Scope, list_keys
 from nightshift.log import utc_now
@@ -21,10 +22,11 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 @router.get("/settings")
 async def show_settings(frame: FrameDep) -> Response:
     store, principal = frame.services.store, frame.principal
-    kept, keys, devices = await asyncio.gather(
+    kept, keys, devices, agents = await asyncio.gather(
         preferences(store, principal.subject),
         list_keys(store, principal.sees),
         list_devices(store, principal.subject),
+        list_agents(store, principal.subject),
     )
     return await frame.page(
         "settings.html",
@@ -33,6 +35,7 @@ async def show_settings(frame: FrameDep) -> Response:
         devices=devices,
         moments=list(Moment),
         push_key=WebPush.of(frame.services.settings).public_key,
+        agents=agents,
         scopes=[scope for scope in Scope if principal.may(scope)],
         now=utc_now(),
         models=sorted(frame.services.prices.models),

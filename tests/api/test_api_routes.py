@@ -38,6 +38,8 @@ NEEDS = {
     "GET /settings/devices": "read",
     "GET /sw.js": None,
     "GET /manifest.webmanifest": None,
+    "GET /settings/agents/new": "read",
+    "GET /settings/agents/{agent_id}": "read",
     "GET /admin": "admin",
     "GET /admin/now": "admin",
     "GET /api/sessions": "read",

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from nightshift.agents import AgentFields, make_agent
 from nightshift.models import Approval, Effect, ItemKind, Tokens, TurnUsage, UsageTotal
 from nightshift.people import Preferences, Template, save_preferences
 from nightshift.services import Services
@@ -24,6 +25,7 @@ PAGES = {
     "failed": "/sessions/s-2",
     "cost": "/cost",
     "settings": "/settings",
+    "agent": "/settings/agents/a-1",
     "admin": "/admin",
     "lost": "/sessions/nope",
 }
@@ -60,6 +62,9 @@ async def furnish(services: Services, new_session: NewSession, say: Say) -> None
     await new_session("s-2", LONG, phase="failed", failure=failure, item_seq=9)
     entry = TurnUsage(turn=1, model="gpt-5.2", tokens=Tokens(input=90_000, output=9000, calls=2))
     await services.log.record_usage("s-1", [entry, entry.model_copy(update={"model": "mystery"})])
+    servers = {"mcpServers": {"tracker": {"url": "https://example.org/mcp", "headers": {"Authorization": "v"}}}}
+    common = AgentFields.model_validate({"name": LONG[:60], "description": LONG, "mcp": servers})
+    await make_agent(services.store, "local", "a-1", True, common)
     template = Template(name=LONG[:80], message="Write the notes", repository="octo/demo")
     await save_preferences(services.store, "local", Preferences(templates=[template]))
 

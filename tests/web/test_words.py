@@ -35,6 +35,7 @@ FAMILIES = {
     "cost",
     "themes",
     "scopes",
+    "tools",
     "power",
     "push",
     "devices",

@@ -42,7 +42,7 @@ export function composer(form, { key, take, send }) {
     form.querySelector('.send').disabled = true;
     try {
       const body = { text, files: await files.ready() };
-      for (const name of ['model', 'effort', 'repository']) {
+      for (const name of ['model', 'effort', 'repository', 'agent']) {
         const value = form.elements[name]?.value.trim();
         if (value) body[name] = value;
       }

@@ -17,10 +17,25 @@ const writing = composer(form, {
   },
 });
 
+const agent = form.elements.agent;
+
+/** What its sessions begin with is shown, and may be changed. */
+function choose() {
+  const begins = JSON.parse(agent.selectedOptions[0].dataset.begins);
+  for (const [name, value] of Object.entries(begins)) form.elements[name].value = value ?? '';
+}
+agent?.addEventListener('change', choose);
+
 for (const button of document.querySelectorAll('[data-template]')) {
   button.addEventListener('click', () => {
     const template = JSON.parse(button.dataset.template);
-    for (const name of ['repository', 'model', 'effort']) form.elements[name].value = template[name] ?? '';
+    if (agent) {
+      agent.value = template.agent ?? '';
+      if (!agent.value) agent.value = ''; // it was deleted
+      choose();
+    }
+    form.elements.repository.value = template.repository ?? '';
+    for (const name of ['model', 'effort']) if (template[name] || !agent?.value) form.elements[name].value = template[name] ?? '';
     writing.write(template.message);
   });
 }

@@ -4,7 +4,7 @@ import { t } from './words.js';
 // randomUUID exists on https and localhost only; a laptop's plain address in the office network is neither.
 export const uuid = () => crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, '0')).join('');
 
-/** JSON of the answer, or null if it has none. Throws an Error whose message is the problem's `detail`. */
+/** JSON of the answer, or null if it has none. Throws an Error whose message is the problem's `detail`, with its `errors`. */
 export async function request(method, url, body, headers = {}) {
   const isJson = body !== undefined && !(body instanceof Blob);
   let response;
@@ -24,7 +24,7 @@ export async function request(method, url, body, headers = {}) {
   } catch { /* a proxy's HTML page: the status says enough */ }
   if (response.ok) return json;
   const detail = typeof json?.detail === 'string' ? json.detail : json?.title;
-  throw Object.assign(new Error(detail || t('answered', { status: response.status })), { status: response.status });
+  throw Object.assign(new Error(detail || t('answered', { status: response.status })), { status: response.status, errors: json?.errors });
 }
 
 /** HTML of a fragment, or null while it is not to be had: the next look may get through. */

@@ -24,6 +24,7 @@ form.addEventListener('submit', (event) => {
         name: field(box, 'name'),
         repository: field(box, 'repository') || null,
         message: field(box, 'message'),
+        agent: box.querySelector('[name=agent]')?.value || null,
       })),
     });
     say(t('saved'));
@@ -52,17 +53,19 @@ document.getElementById('new-key').addEventListener('submit', (event) => {
   });
 });
 
-keys.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-revoke]');
+document.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-delete]');
   if (!button) return;
+  const row = button.closest('tr');
   let undone = false;
-  button.closest('tr').classList.add('going');
-  say(t('revoked'), t('undo'), () => {
+  row.classList.add('going');
+  say(button.dataset.said, t('undo'), () => {
     undone = true;
-    button.closest('tr').classList.remove('going');
+    row.classList.remove('going');
   }, 5000);
   setTimeout(() => undone || attempt(async () => {
-    await request('DELETE', `/api/keys/${button.dataset.revoke}`);
-    await showKeys();
+    await request('DELETE', button.dataset.delete);
+    const rows = row.parentElement.children;
+    (rows.length > 1 ? row : row.closest('table')).remove();
   }), 5000);
 });
