@@ -48,7 +48,7 @@ from nightshift.models import (
     SessionRequest,
     Stream,
 )
-from nightshift.ports import Find
+from nightshift.ports import Find, Order
 from nightshift.services import Services
 
 type Narrow = Annotated[str | None, Query(max_length=200)]
@@ -87,7 +87,7 @@ async def create_session(
     return Accepted(id=session.id, phase=session.phase, links=where, durable=urls, awaited_files=awaited)
 
 
-@router.get("", summary="List sessions, newest first")
+@router.get("", summary="List sessions, newest first if no other order is asked for")
 async def list_sessions(
     principal: Reader,
     services: ServicesDep,
@@ -98,12 +98,13 @@ async def list_sessions(
     model: Narrow = None,
     owner: Narrow = None,
     q: Annotated[str | None, Query(max_length=200, description="Part of title, request, repository or id.")] = None,
+    order: Annotated[Order, Query(description="By title from A to Z, else the greatest first.")] = "created",
 ) -> SessionsPage:
     """`owner` is for admins; everybody else sees their own in any case."""
     asked = {"phase": phase, "repository": repository, "model": model, "text": (q or "").strip()}
     find = cast(Find, {name: str(wanted) for name, wanted in asked.items() if wanted})
     whose = owner or None if principal.is_admin else principal.subject
-    page, next_cursor = await services.log.sessions(limit, cursor, owner=whose, find=find)
+    page, next_cursor = await services.log.sessions(limit, cursor, owner=whose, find=find, order=order)
     settings = services.settings
     return SessionsPage(
         sessions=[view(session, settings.model, default_budget=settings.budget_usd) for session in page],

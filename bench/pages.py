@@ -41,6 +41,8 @@ async def figures(folder: Path) -> list[tuple[str, float, str, str]]:
                 ("  what is new", f"/sessions/s-0/fragment?after={ITEMS - 1}", ""),
                 (f"list of {SESSIONS:,} sessions", "/sessions", "< 300"),
                 ("  in one phase", "/sessions?phase=failed", ""),
+                ("  by cost", "/sessions?order=cost", ""),
+                ("  by title, in one phase", "/sessions?order=title&phase=failed", ""),
                 ("  text that a few have", "/sessions?q=task+77", ""),
                 ("  text that none has", "/sessions?q=nowhere", ""),
             ):

@@ -28,12 +28,12 @@ from nightshift.models import (
     Tokens,
     TurnUsage,
 )
-from nightshift.ports import NOTHING_ELSE, Blobs, Document, Find, Page, Store
+from nightshift.ports import NOTHING_ELSE, Blobs, Document, Find, Order, Page, Store
 
 SESSION = "session"
 HEARTBEAT = "heartbeat"
 LEDGER = "ledger"
-_LISTING = {"kind", "find"}
+_LISTING = {"kind", "find", "sort"}
 """What the store lists sessions by, and no part of them."""
 _BUMP = "machine_starting"
 """Notice code that announces a new generation in the log; see `append`."""
@@ -83,12 +83,18 @@ class Log:
         return _session(await self._session_document(session_id))
 
     async def sessions(
-        self, limit: int, cursor: str | None = None, *, owner: str | None = None, find: Find = NOTHING_ELSE
+        self,
+        limit: int,
+        cursor: str | None = None,
+        *,
+        owner: str | None = None,
+        find: Find = NOTHING_ELSE,
+        order: Order = "created",
     ) -> tuple[list[Session], str | None]:
-        """Newest first; everybody's, or one owner's. `text` in `find` is case-folded here."""
+        """Everybody's, or one owner's. `text` in `find` is case-folded here."""
         if "text" in find:
             find = {**find, "text": find["text"].casefold()}
-        page: Page = await self._store.newest(SESSION, owner=owner, find=find, limit=limit, cursor=cursor)
+        page: Page = await self._store.newest(SESSION, owner=owner, find=find, order=order, limit=limit, cursor=cursor)
         return [_session(document) for document in page.documents], page.cursor
 
     async def project(self, session_id: str, revision: int, changes: dict[str, Any]) -> Session:
@@ -292,15 +298,21 @@ def _session(document: Document) -> Session:
 
 
 def _session_body(session: Session) -> dict[str, Any]:
-    """With what lists of sessions are narrowed by."""
+    """With what lists of sessions are narrowed and sorted by."""
     asked = session.request
-    text = "\n".join((session.title or asked.title or "", asked.message[:500], asked.repository or "", session.id))
+    title = session.title or asked.title or ""
+    text = "\n".join((title, asked.message[:500], asked.repository or "", session.id))
     find = {"phase": session.phase.value, "text": text.casefold()}
     if asked.repository:
         find["repository"] = asked.repository
     if asked.model:
         find["model"] = asked.model
-    return session.model_dump(mode="json") | {"kind": SESSION, "find": find}
+    sort = {
+        "active": session.updated_at.isoformat(),
+        "cost": f"{session.usage.cost_usd or 0:015.6f}",
+        "title": (title or asked.message.strip())[:80].casefold(),
+    }
+    return session.model_dump(mode="json") | {"kind": SESSION, "find": find, "sort": sort}
 
 
 def _entry(stream: Stream, document: Document) -> Entry:

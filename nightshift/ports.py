@@ -34,13 +34,17 @@ class Page:
 type Find = Mapping[Literal["phase", "repository", "model", "text"], str]
 NOTHING_ELSE: Find = {}
 
+type Order = Literal["created", "active", "cost", "title"]
+"""Of a list: titles from A to Z, everything else with the greatest first."""
+
 
 class Store(Protocol):
     """Documents in partitions, as Cosmos DB has them: one document a write, no transaction over two.
 
     A body may carry indexed fields: `key` (a client-made id, looked up with `find`), and `kind` and `owner` (listed
     over all partitions, newest `created_at` first, with `newest`). What it has in `find` narrows such a list: `phase`,
-    `repository` and `model` as they are, `text` by any part of it.
+    `repository` and `model` as they are, `text` by any part of it. In another order it is listed by the text that it
+    has for it in `sort`, and may be left out without one.
     """
 
     async def create(self, partition: str, id: str, body: Body) -> Document:
@@ -73,11 +77,13 @@ class Store(Protocol):
         *,
         owner: str | None = None,
         find: Find = NOTHING_ELSE,
+        order: Order = "created",
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """Documents of a kind, of an owner if one is named, over all partitions, newest `created_at` first.
-        Raises UserError on a bad cursor."""
+        """Documents of a kind, of an owner if one is named, over all partitions. A cursor says where the last page
+        ended, not how long it was: what did not move meanwhile is listed once.
+        Raises UserError on a bad cursor, such as one of another order."""
         ...
 
     async def close(self) -> None: ...

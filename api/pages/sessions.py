@@ -10,9 +10,11 @@ from fastapi import APIRouter, Query, Response
 
 from api.pages.frame import FrameDep
 from api.pages.route import PageRoute
+from api.pages.templates import ORDERS, keep
 from api.sessions import Narrow, list_sessions
 from nightshift.errors import UserError
 from nightshift.models import Phase
+from nightshift.ports import Order
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 SESSIONS = 30
@@ -29,6 +31,7 @@ async def show_sessions(
     repository: Narrow = None,
     model: Narrow = None,
     owner: Narrow = None,
+    order: Order | None = None,
     fragment: bool = False,
 ) -> Response:
     """A form sends its empty fields, too: they narrow nothing."""
@@ -47,21 +50,28 @@ async def show_sessions(
             model=model,
             owner=owner,
             q=q,
+            order=order or frame.look.order,
         ),
         frame.places(),
     )
     rows = frame.rows(listed.sessions, places)
     if fragment:
         return frame.fragment("_sessions.html", rows=rows, selectable=True)
-    return await frame.page(
+    asked_again = filters | ({"order": order} if order else {})
+    page = await frame.page(
         "sessions.html",
         rows=rows,
         cursor=cursor,
-        newest="/sessions?" + urlencode(filters),
-        older="/sessions?" + urlencode(filters | {"cursor": listed.next_cursor}) if listed.next_cursor else None,
+        first="/sessions?" + urlencode(asked_again),
+        next="/sessions?" + urlencode(asked_again | {"cursor": listed.next_cursor}) if listed.next_cursor else None,
         filters=asked,
         narrowed=bool(filters),
         phases=PHASES,
+        orders=ORDERS,
+        order=order or frame.look.order,
         repositories=sorted({row.session.repository for row in rows if row.session.repository}),
         models=sorted({row.session.model for row in rows}),
     )
+    if order and order != frame.look.order:
+        keep(page, "order", order, frame.request)
+    return page

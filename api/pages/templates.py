@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from fastapi import Request
+from fastapi import Request, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -15,9 +15,11 @@ from api.pages.assets import modules, static
 from api.pages.words import LANGUAGES, asked, words
 from nightshift import rendering
 from nightshift.models import UsageTotal
+from nightshift.ports import Order
 
 TEMPLATES = Path(__file__).parents[2] / "web" / "templates"
 THEMES = ("auto", "light", "dark")
+ORDERS: tuple[Order, ...] = ("created", "active", "cost", "title")
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Look:
     language: str = "en"
     theme: str = "auto"
     rail: str = "open"
+    order: Order = "created"
+    """Of the list of sessions."""
 
 
 def look_of(request: Request) -> Look:
@@ -40,7 +44,14 @@ def look_of(request: Request) -> Look:
         asked(request) or Look.language,
         chosen("theme", THEMES, "auto"),
         chosen("rail", ("open", "closed"), "open"),
+        cast(Order, chosen("order", ORDERS, "created")),
     )
+
+
+def keep(response: Response, name: str, value: str, request: Request) -> None:
+    """A wish of this browser, for a year: what page.js does for those that it changes itself."""
+    secure = request.url.scheme == "https"
+    response.set_cookie(f"nightshift_{name}", value, max_age=31_536_000, samesite="lax", secure=secure)
 
 
 def cost(usage: UsageTotal, unpriced: str = "unpriced") -> str:

@@ -78,7 +78,7 @@ resource container 'Microsoft.DocumentDB/databaseAccounts/sqlDatabases/container
       indexingPolicy: {
         indexingMode: 'consistent'
         automatic: true
-        includedPaths: [{ path: '/pk/?' }, { path: '/key/?' }, { path: '/listed/?' }, { path: '/owned/?' }, { path: '/find/*' }]
+        includedPaths: [{ path: '/pk/?' }, { path: '/key/?' }, { path: '/listed/?' }, { path: '/owned/?' }, { path: '/sorted/*' }, { path: '/find/*' }]
         excludedPaths: [{ path: '/*' }]
       }
     }

@@ -6,6 +6,7 @@ few fields that queries use, so that nothing else needs an index:
     key      the body's `key`
     listed   kind, created_at, pk, id in one string that sorts as `newest` lists
     owned    the same for one owner: kind, owner, created_at, pk, id
+    sorted   both for each other order, with the body's text for it in the place of created_at
     write    names the write that made this version
 
 `newest` reads on from the last string it returned. The SDK's own continuation tokens would not do: they cannot
@@ -37,7 +38,7 @@ from azure.cosmos.exceptions import (
 
 from nightshift.azure import azure_faults
 from nightshift.errors import Conflict, Permanent, PreconditionFailed, Unprocessable, UserError
-from nightshift.ports import NOTHING_ELSE, Body, Document, Find, Page
+from nightshift.ports import NOTHING_ELSE, Body, Document, Find, Order, Page
 
 CONTAINER = "documents"
 LONGEST_ID, LONGEST_PARTITION = 1023, 2048
@@ -128,18 +129,24 @@ class CosmosStore:
         *,
         owner: str | None = None,
         find: Find = NOTHING_ELSE,
+        order: Order = "created",
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        field, prefix = ("listed", f"{kind} ") if owner is None else ("owned", f"{kind} {escape(owner)} ")
-        high = prefix[:-1] + "!" if cursor is None else _decode(cursor, prefix)  # '!' comes right after the space
-        # `field` and the names of _FIND are words of this module; values only ever travel as parameters.
+        listed, prefix = ("listed", f"{kind} ") if owner is None else ("owned", f"{kind} {escape(owner)} ")
+        field, way = (listed if order == "created" else f"sorted.{order}.{listed}"), "DESC"
+        low, high = prefix, prefix[:-1] + "!"  # '!' comes right after the space
+        if order == "title":
+            low, way = _decode(cursor, order, prefix) if cursor is not None else low, "ASC"
+        elif cursor is not None:
+            high = _decode(cursor, order, prefix)
+        # `field`, `way` and the names of _FIND are words of this module; values only ever travel as parameters.
         narrowed = "".join(_FIND[name] for name in find)
-        where = f"c.{field} > @low AND c.{field} < @high{narrowed} ORDER BY c.{field} DESC"
-        found = await self._select(where, None, limit=limit + 1, low=prefix, high=high, **find)
+        where = f"c.{field} > @low AND c.{field} < @high{narrowed} ORDER BY c.{field} {way}"
+        found = await self._select(where, None, limit=limit + 1, low=low, high=high, **find)
         page = found[:limit]
         more = len(found) > limit
-        return Page(page, _encode(_sort_keys(page[-1])[field]) if more else None)
+        return Page(page, _encode(order, _sort_keys(page[-1], order)[listed]) if more else None)
 
     async def _select(self, condition: str, partition: str | None, **parameters: str | int) -> list[Document]:
         """One partition's query is one request; without a partition the SDK asks each and merges."""
@@ -202,7 +209,10 @@ def _record(partition: str, id: str, body: Body) -> Record:
     if "key" in body:
         record["key"] = body["key"]
     if "kind" in body:
-        record |= _sort_keys(Document(partition, id, body, ""))
+        document = Document(partition, id, body, "")
+        record |= _sort_keys(document)
+        if "sort" in body:
+            record["sorted"] = {order: _sort_keys(document, order) for order in body["sort"]}
     if "find" in body:
         record["find"] = body["find"]
     return record
@@ -212,24 +222,26 @@ def _document(record: Record) -> Document:
     return Document(record["pk"], unescape(record["id"]), record["body"], record["_etag"])
 
 
-def _sort_keys(document: Document) -> dict[str, str]:
+def _sort_keys(document: Document, order: Order = "created") -> dict[str, str]:
     """Parts are joined by a space, which sorts before all that is in them."""
-    kind, owner = document.body["kind"], document.body.get("owner")
-    place = f"{document.body['created_at']} {escape(document.partition)} {escape(document.id)}"
+    body = document.body
+    kind, owner = body["kind"], body.get("owner")
+    value = body["created_at"] if order == "created" else escape(body["sort"][order])
+    place = f"{value} {escape(document.partition)} {escape(document.id)}"
     listed = {"listed": f"{kind} {place}"}
     return listed if owner is None else listed | {"owned": f"{kind} {escape(owner)} {place}"}
 
 
-def _encode(place: str) -> str:
-    return base64.urlsafe_b64encode(place.encode()).decode()
+def _encode(order: Order, place: str) -> str:
+    return base64.urlsafe_b64encode(f"{order} {place}".encode()).decode()
 
 
-def _decode(cursor: str, prefix: str) -> str:
+def _decode(cursor: str, order: Order, prefix: str) -> str:
     try:
-        place = base64.b64decode(cursor, altchars=b"-_", validate=True).decode()
+        ours, _, place = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition(" ")
     except (ValueError, binascii.Error):
-        place = ""
-    if not place.startswith(prefix):
+        ours, place = "", ""
+    if ours != order or not place.startswith(prefix):
         raise UserError("The cursor is not one of ours; list again from the start without it", "bad-cursor")
     return place
 

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from typing import Any, cast
 
 from nightshift.blobs import name_of
-from nightshift.ports import NOTHING_ELSE, Blobs, Body, Document, Find, Page, Store
+from nightshift.ports import NOTHING_ELSE, Blobs, Body, Document, Find, Order, Page, Store
 
 LONGEST = 32 * 1024
 """Bytes of UTF-8 that stay in the store."""
@@ -66,10 +66,11 @@ class LongTexts:
         *,
         owner: str | None = None,
         find: Find = NOTHING_ELSE,
+        order: Order = "created",
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        page = await self._store.newest(kind, owner=owner, find=find, limit=limit, cursor=cursor)
+        page = await self._store.newest(kind, owner=owner, find=find, order=order, limit=limit, cursor=cursor)
         return Page(await self._all_whole(page.documents), page.cursor)
 
     async def close(self) -> None:

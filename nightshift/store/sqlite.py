@@ -17,7 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from nightshift.errors import Conflict, PreconditionFailed, UserError
-from nightshift.ports import NOTHING_ELSE, Body, Document, Find, Page
+from nightshift.ports import NOTHING_ELSE, Body, Document, Find, Order, Page
 
 # No WITHOUT ROWID: with it SQLite's planner looks through a whole partition rather than use the index by key.
 SCHEMA = """
@@ -34,6 +34,12 @@ CREATE INDEX IF NOT EXISTS documents_by_phase ON documents (kind, json_extract(b
     WHERE kind IS NOT NULL;
 CREATE INDEX IF NOT EXISTS documents_by_repository
     ON documents (kind, json_extract(body, '$.find.repository'), created_at, pk) WHERE kind IS NOT NULL;
+CREATE INDEX IF NOT EXISTS documents_by_active ON documents (kind, json_extract(body, '$.sort.active'), pk)
+    WHERE kind IS NOT NULL;
+CREATE INDEX IF NOT EXISTS documents_by_cost ON documents (kind, json_extract(body, '$.sort.cost'), pk)
+    WHERE kind IS NOT NULL;
+CREATE INDEX IF NOT EXISTS documents_by_title ON documents (kind, json_extract(body, '$.sort.title'), pk)
+    WHERE kind IS NOT NULL;
 CREATE INDEX IF NOT EXISTS documents_by_owner ON documents (kind, json_extract(body, '$.owner'), created_at, pk)
     WHERE kind IS NOT NULL;
 """
@@ -44,6 +50,9 @@ _FIND = {  # word for word as in the indexes
     "repository": " AND json_extract(body, '$.find.repository') = ?",
     "model": " AND json_extract(body, '$.find.model') = ?",
     "text": " AND instr(json_extract(body, '$.find.text'), ?)",
+}
+_SORT = {"created": "created_at"} | {
+    order: f"json_extract(body, '$.sort.{order}')" for order in ("active", "cost", "title")
 }
 
 
@@ -122,6 +131,7 @@ class SqliteStore:
         *,
         owner: str | None = None,
         find: Find = NOTHING_ELSE,
+        order: Order = "created",
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
@@ -132,15 +142,18 @@ class SqliteStore:
         for name, wanted in find.items():
             where += _FIND[name]
             parameters.append(wanted)
+        field = _SORT[order]
+        ahead, way = (">", "ASC") if order == "title" else ("<", "DESC")
         if cursor is not None:
-            where += " AND (created_at, pk, id) < (?, ?, ?)"
-            parameters += _decode(cursor)
+            where += f" AND ({field}, pk, id) {ahead} (?, ?, ?)"
+            parameters += _decode(cursor, order)
         found = await self._select(
-            f"{where} ORDER BY created_at DESC, pk DESC, id DESC LIMIT ?", (*parameters, limit + 1)
+            f"{where} AND {field} IS NOT NULL ORDER BY {field} {way}, pk {way}, id {way} LIMIT ?",
+            (*parameters, limit + 1),
         )
         more = len(found) > limit
         page = found[:limit]
-        return Page(page, _encode(page[-1]) if more else None)
+        return Page(page, _encode(page[-1], order) if more else None)
 
     async def _select(self, condition: str, parameters: tuple[object, ...]) -> list[Document]:
         # `condition` is always a literal of this module; values only ever travel as parameters.
@@ -154,15 +167,17 @@ class SqliteStore:
         self._thread.shutdown()
 
 
-def _encode(document: Document) -> str:
-    return base64.urlsafe_b64encode(
-        json.dumps([document.body["created_at"], document.partition, document.id]).encode()
-    ).decode()
+def _encode(document: Document, order: Order) -> str:
+    body = document.body
+    value = body["created_at"] if order == "created" else body["sort"][order]
+    return base64.urlsafe_b64encode(json.dumps([order, value, document.partition, document.id]).encode()).decode()
 
 
-def _decode(cursor: str) -> list[str]:
+def _decode(cursor: str, order: Order) -> list[str]:
     try:
-        created_at, partition, id = json.loads(base64.urlsafe_b64decode(cursor))
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise UserError("The cursor is not one of ours; list again from the start without it", "bad-cursor") from error
-    return [str(created_at), str(partition), str(id)]
+        ours, value, partition, id = json.loads(base64.urlsafe_b64decode(cursor))
+    except (ValueError, TypeError, binascii.Error):
+        ours, value, partition, id = None, "", "", ""
+    if ours != order:
+        raise UserError("The cursor is not one of ours; list again from the start without it", "bad-cursor")
+    return [str(value), str(partition), str(id)]

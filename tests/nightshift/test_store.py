@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nightshift.errors import Conflict, PreconditionFailed, UserError
-from nightshift.ports import Find, Store
+from nightshift.ports import NOTHING_ELSE, Find, Order, Store
 from tests.nightshift.fresh import STORES, fresh_store
 
 
@@ -268,3 +268,40 @@ async def test_a_list_is_narrowed_by_what_documents_say_of_themselves(store: Sto
     assert await found({"text": "neil_%"}, "bob") == [11, 10, 9, 8]
     assert await found({"text": "nothing of the kind"}) == []
     assert await found({"model": "gpt-5.2"}) == []
+
+
+async def test_a_list_in_another_order_is_paged_without_gap_or_repeat(store: Store) -> None:
+    for number in range(9):
+        sort = {
+            "active": f"2026-02-{9 - number:02}",
+            "cost": f"{number % 3:04}.5",
+            "title": f"{'ab é'[number % 4]} {number}",
+        }
+        body = {"kind": "session", "created_at": f"2026-01-{number + 1:02}", "owner": "ann", "sort": sort}
+        await store.create(f"s-{number}", "session", body | {"find": {"phase": "failed" if number % 2 else "waiting"}})
+    await store.create("other", "session", {"kind": "session", "created_at": "2025-01-01", "owner": "bob"})
+
+    async def listed(order: Order, owner: str | None = None, find: Find = NOTHING_ELSE) -> list[int]:
+        numbers: list[int] = []
+        cursor: str | None = None
+        while True:
+            page = await store.newest("session", owner=owner, find=find, order=order, limit=2, cursor=cursor)
+            numbers += [int(document.partition[2:]) for document in page.documents]
+            if page.cursor is None:
+                return numbers
+            cursor = page.cursor
+
+    assert await listed("active") == list(range(9))
+    assert await listed("cost") == [8, 5, 2, 7, 4, 1, 6, 3, 0]
+    assert await listed("title") == [2, 6, 0, 4, 8, 1, 5, 3, 7]
+    assert await listed("cost", "ann", {"phase": "failed"}) == [5, 7, 1, 3]
+    assert await listed("title", "bob") == []
+
+    page = await store.newest("session", order="active", limit=4)
+    await store.replace(
+        moved := page.documents[0], moved.body | {"sort": moved.body["sort"] | {"active": "2026-03-01"}}
+    )
+    rest = await store.newest("session", order="active", limit=9, cursor=page.cursor)
+    assert [document.partition for document in rest.documents] == ["s-4", "s-5", "s-6", "s-7", "s-8"]
+    with pytest.raises(UserError, match="cursor"):
+        await store.newest("session", order="cost", cursor=page.cursor)

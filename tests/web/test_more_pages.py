@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 from httpx import AsyncClient
@@ -167,6 +168,34 @@ async def test_filters_stay_in_the_form_and_in_the_links(client: AsyncClient, ne
     assert 'value="working" selected' in page
     assert "/sessions?q=TASK&amp;phase=working&amp;cursor=" in page
     assert (await client.get("/sessions", params={"phase": "flying"})).status_code == 400
+
+
+async def test_the_order_of_the_list_is_in_the_links_and_remembered(
+    client: AsyncClient, services: Services, new_session: NewSession
+) -> None:
+    for number, usd in enumerate((0.5, 12, 0.07, 9)):
+        await new_session(f"s-{number}", f"Task {number}", title=f"{'dbca'[number]} task", usage={"cost_usd": usd})
+
+    async def ids(**asked: str) -> list[str]:
+        return re.findall(
+            r'<li class="[^"]*" data-session="([^"]+)"', (await client.get("/sessions", params=asked)).text
+        )
+
+    assert await ids() == ["s-3", "s-2", "s-1", "s-0"]
+    assert await ids(order="cost", phase="working") == ["s-1", "s-3", "s-0", "s-2"]
+    assert await ids() == ["s-1", "s-3", "s-0", "s-2"]
+    assert await ids(order="title") == ["s-3", "s-1", "s-2", "s-0"]
+    await services.log.project("s-2", 2, {"stage": "now"})
+    assert (await ids(order="active"))[0] == "s-2"
+    listed = (await client.get("/api/sessions", params={"order": "cost", "limit": 1})).json()
+    rest = (await client.get("/api/sessions", params={"order": "cost", "cursor": listed["next_cursor"]})).json()
+    assert [each["id"] for each in listed["sessions"] + rest["sessions"]] == ["s-1", "s-3", "s-0", "s-2"]
+    assert (await client.get("/sessions", params={"order": "colour"})).status_code == 422
+    for number in range(4, 40):
+        await new_session(f"s-{number}", f"Task {number}")
+    page = (await client.get("/sessions", params={"order": "cost", "q": "task"})).text
+    assert "/sessions?q=task&amp;order=cost&amp;cursor=" in page
+    assert '<option value="cost" selected' in page
 
 
 async def test_a_fragment_that_the_browser_has_is_not_sent_again(client: AsyncClient, new_session: NewSession) -> None:

@@ -47,6 +47,7 @@ FAMILIES = {
     "problem",
     "invalid",
     "field",
+    "orders",
 }
 """Tables whose keys are put together from what the store says."""
 
