@@ -48,6 +48,8 @@ FAMILIES = {
     "invalid",
     "field",
     "orders",
+    "approval",
+    "plan",
 }
 """Tables whose keys are put together from what the store says."""
 
