@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import grpc
 from azure.durable_functions import DurableFunctionsClient
 from durabletask.client import OrchestrationStatus
+from durabletask.history import HistoryEvent
 
 from nightshift import telemetry
 
@@ -30,6 +31,11 @@ class Doorbell(Protocol):
 
     async def knows(self, session_id: str) -> bool:
         """Whether there is an orchestration of this session. Raises grpc.RpcError where the task hub is away."""
+        ...
+
+    async def history(self, session_id: str) -> list[HistoryEvent]:
+        """What the orchestration did and met since it last continued as new, in order; nothing if there is none.
+        Raises grpc.RpcError where the task hub is away, or has no histories to read."""
         ...
 
     def management_urls(self, session_id: str) -> dict[str, str]:
@@ -70,6 +76,9 @@ class DurableDoorbell:
 
     async def knows(self, session_id: str) -> bool:
         return await self._client.get_orchestration_state(session_id, fetch_payloads=False) is not None
+
+    async def history(self, session_id: str) -> list[HistoryEvent]:
+        return await self._client.get_orchestration_history(session_id) if await self.knows(session_id) else []
 
     async def _runs(self, session_id: str) -> bool:
         state = await self._client.get_orchestration_state(session_id, fetch_payloads=False)

@@ -151,7 +151,7 @@ def _tasks(events: list[dict[str, Any]]) -> list[float]:
 async def _live(page: Any, url: str) -> list[Row]:
     """One item at a time, as a worker appends it."""
     worker = {"Authorization": f"Bearer {issue(KEY, WorkerIdentity('s-live', 1), timedelta(hours=1))}"}
-    async with page.expect_websocket():
+    async with page.expect_websocket(timeout=120_000):
         await page.goto(f"{url}/sessions/s-live")
     await page.evaluate(NOTE)
     asked: dict[str, float] = {}

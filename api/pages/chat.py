@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
 
 from api.auth import own_session
-from api.dependencies import After
-from api.pages import items, timeline
+from api.dependencies import After, DoorbellDep
+from api.pages import history, items, timeline
 from api.pages.forge import forge
 from api.pages.frame import Frame, FrameDep
 from api.pages.route import HEADERS, PageRoute
@@ -79,6 +79,12 @@ async def show_item(session_id: str, seq: int, frame: FrameDep) -> Response:
 async def show_timeline(session_id: str, frame: FrameDep) -> Response:
     session = await _session(frame, session_id)
     return frame.fragment("_timeline.html", events=await timeline.events(frame.services.log, session))
+
+
+@router.get("/history")
+async def show_history(session_id: str, frame: FrameDep, doorbell: DoorbellDep) -> Response:
+    await _session(frame, session_id)
+    return frame.fragment("_history.html", steps=await history.history(doorbell, session_id))
 
 
 async def _session(frame: Frame, session_id: str) -> SessionView:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from durabletask.history import HistoryEvent
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.doorbell import Doorbell, current_doorbell
@@ -36,6 +37,9 @@ class Bells:
 
     async def knows(self, session_id: str) -> bool:
         return session_id in self.started
+
+    async def history(self, session_id: str) -> list[HistoryEvent]:
+        return []
 
     def management_urls(self, session_id: str) -> dict[str, str]:
         return {"statusQueryGetUri": f"http://hub/{session_id}?code=system-key"}

@@ -135,6 +135,11 @@ async def test_stop_resume_and_interrupt(world: World) -> None:
     await world.client.send(id, "!shell echo back")
     await world.answered(id)
     assert len(finals(await items(world, id))) == 1
+    told = ""
+    async with asyncio.timeout(60), httpx.AsyncClient(base_url=world.client.url) as browser:
+        while "Waits" not in told:  # until the next message, once the orchestrator has taken in the last one's end
+            told = (await browser.get(f"/sessions/{id}/history")).text
+    assert "<code>observe</code>" in told
 
 
 async def test_requests_activities_worker_and_tools_are_one_trace(tmp_path: Path) -> None:

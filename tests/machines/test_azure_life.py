@@ -20,6 +20,7 @@ from typing import Any, cast, override
 from unittest.mock import patch
 
 import pytest
+from durabletask.history import HistoryEvent
 from durabletask.internal import helpers
 from durabletask.internal import orchestrator_service_pb2 as pb
 
@@ -143,6 +144,9 @@ class Bell:
 
     async def ring(self, session_id: str, event: str) -> None:
         self._town.ring(event)
+
+    async def history(self, session_id: str) -> list[HistoryEvent]:
+        return []
 
     def management_urls(self, session_id: str) -> dict[str, str]:
         return {}

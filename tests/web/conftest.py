@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import uvicorn
+from durabletask.history import HistoryEvent
 from httpx import ASGITransport, AsyncClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.asyncio.server import ServerConnection, serve
@@ -50,6 +51,9 @@ class Silence:
 
     async def knows(self, session_id: str) -> bool:
         return False
+
+    async def history(self, session_id: str) -> list[HistoryEvent]:
+        return []
 
     def management_urls(self, session_id: str) -> dict[str, str]:
         return {}

@@ -48,6 +48,7 @@ FAMILIES = {
     "invalid",
     "field",
     "orders",
+    "history",
     "approval",
     "plan",
 }

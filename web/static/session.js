@@ -112,14 +112,14 @@ answered(budget, () => attempt(async () => {
   look();
 }));
 
-// --- the timeline, while it is open --------------------------------------------------------------------------
+// --- the timeline and the history, while they are open -------------------------------------------------------
 
-const timeline = document.getElementById('timeline');
-const lookBack = async () => {
-  const html = timeline.open && await fragment(`/sessions/${encodeURIComponent(main.dataset.session)}/timeline`);
-  if (html) show(timeline.querySelector('div'), html);
-};
-timeline.addEventListener('toggle', lookBack);
+const folds = [...document.querySelectorAll('[data-part]')];
+const lookBack = () => folds.forEach(async (fold) => {
+  const html = fold.open && await fragment(`/sessions/${encodeURIComponent(main.dataset.session)}/${fold.dataset.part}`);
+  if (html && show(fold.querySelector('div'), html)) tick();
+});
+for (const fold of folds) fold.addEventListener('toggle', lookBack);
 
 log.addEventListener('click', (event) => {
   const button = event.target.closest('[data-do]');
