@@ -49,8 +49,6 @@ FAMILIES = {
     "field",
     "orders",
     "history",
-    "approval",
-    "plan",
 }
 """Tables whose keys are put together from what the store says."""
 
