@@ -6,9 +6,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api.dependencies import DoorbellDep, ServicesDep
 from nightshift import __version__
@@ -49,10 +49,7 @@ async def get_health() -> Health:
     return Health()
 
 
-@router.get("/ready", summary="Whether everything that it needs answers", responses={503: {"model": Readiness}})
-async def get_readiness(
-    request: Request, response: Response, services: ServicesDep, doorbell: DoorbellDep
-) -> Readiness:
+async def _readiness(request: Request, services: ServicesDep, doorbell: DoorbellDep) -> Readiness:
     state = request.app.state
     asked, readiness = getattr(state, "readiness", (0.0, None))
     if readiness is None or time.monotonic() - asked > _KEPT:
@@ -65,6 +62,15 @@ async def get_readiness(
         found = await asyncio.gather(*(_look(name, probe) for name, probe in probes.items()))
         readiness = Readiness(status="ready" if all(each.ok for each in found) else "not_ready", dependencies=found)
         state.readiness = time.monotonic(), readiness
+    return readiness
+
+
+type ReadinessDep = Annotated[Readiness, Depends(_readiness)]
+"""As it was found in the last seconds."""
+
+
+@router.get("/ready", summary="Whether everything that it needs answers", responses={503: {"model": Readiness}})
+async def get_readiness(readiness: ReadinessDep, response: Response) -> Readiness:
     if readiness.status != "ready":
         response.status_code = 503
     return readiness

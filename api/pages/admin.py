@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from api.auth import Admin
+from api.health import ReadinessDep
 from api.pages.frame import Frame, FrameDep
 from api.pages.route import PageRoute
 from api.sessions import list_sessions
@@ -47,13 +48,13 @@ async def show_admin(
 
 
 @router.get("/admin/now")
-async def show_now(admin: Admin, frame: FrameDep) -> Response:
+async def show_now(admin: Admin, frame: FrameDep, readiness: ReadinessDep) -> Response:
     """Machines are asked for by a slow call to their provider, so they come after the page."""
     machines, *queues = await asyncio.gather(
         _or_why(_machines(frame)),
         *(_or_why(_in_phase(frame, phase)) for phase in (Phase.STARTING, Phase.WORKING, Phase.FAILED)),
     )
-    return frame.fragment("_admin.html", machines=machines, queues=queues)
+    return frame.fragment("_admin.html", dependencies=readiness.dependencies, machines=machines, queues=queues)
 
 
 async def _machines(frame: Frame) -> list[Machine]:

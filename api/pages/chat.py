@@ -15,6 +15,7 @@ from api.pages.forge import forge
 from api.pages.frame import Frame, FrameDep
 from api.pages.route import HEADERS, PageRoute
 from api.views import SessionView, view
+from nightshift.blobs import missing
 from nightshift.errors import NotFound
 from nightshift.models import Phase
 
@@ -39,6 +40,7 @@ async def show_session(session_id: str, frame: FrameDep) -> Response:
         "session.html",
         session=session,
         newest=newest,
+        awaited=[] if newest.rows else await _awaited(frame, session_id),
         seen=places.get(session_id, 0),
         actions=ACTIONS,
         models=sorted(frame.services.prices.models),
@@ -85,6 +87,13 @@ async def show_timeline(session_id: str, frame: FrameDep) -> Response:
 async def show_history(session_id: str, frame: FrameDep, doorbell: DoorbellDep) -> Response:
     await _session(frame, session_id)
     return frame.fragment("_history.html", steps=await history.history(doorbell, session_id))
+
+
+async def _awaited(frame: Frame, session_id: str) -> list[str]:
+    """What a session that has said nothing yet waits for: files that were announced with it, as people call them."""
+    files = (await frame.services.log.session(session_id)).request.files
+    names = await missing(frame.services.blobs, session_id, files)
+    return [file.filename for file in files if file.name in names]
 
 
 async def _session(frame: Frame, session_id: str) -> SessionView:

@@ -109,6 +109,21 @@ async def test_the_admin_page_is_for_admins(client: AsyncClient, services: Servi
     assert "session.stop" in (await client.get("/admin")).text
     assert "failed 1" in (await client.get("/admin/now")).text
     assert "No machine is there" in (await client.get("/admin/now")).text
+    for name in ("Store", "Files", "Task hub", "Machines"):
+        assert re.search(rf'badge ok">{name} <small>\d+ ms', (await client.get("/admin/now")).text), name
+
+
+async def test_the_admin_page_says_what_does_not_answer(
+    client: AsyncClient, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(session_id: str) -> list[str]:
+        raise OSError("a secret path")
+
+    monkeypatch.setattr(services.blobs, "list", away)
+    text = (await client.get("/admin/now")).text
+    assert re.search(r'badge failed">Files <small>does not answer', text)
+    assert 'badge ok">Store' in text
+    assert "secret path" not in text
 
 
 async def test_the_timeline_tells_who_steered_and_what_was_reported(

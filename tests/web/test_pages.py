@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 
 import pytest
 from httpx import AsyncClient
@@ -217,3 +218,16 @@ async def test_an_item_of_this_store_is_shown(client: AsyncClient, services: Ser
     answer = await client.post("/api/sessions", json={"message": "Say hello"})
     page = answer.json()["links"]["page"]
     assert "Say hello" in (await client.get(page)).text
+
+
+async def test_a_session_says_which_of_its_first_files_it_waits_for(client: AsyncClient) -> None:
+    content = b"a picture"
+    file = {"name": sha256(content).hexdigest(), "filename": "pict<ure>.png", "size": len(content)}
+    begun = (await client.post("/api/sessions", json={"message": "Look at it", "files": [file]})).json()
+    page = (await client.get(begun["links"]["page"])).text
+    assert "begins when these files are there" in page
+    assert "<li>pict&lt;ure&gt;.png</li>" in page
+    assert (await client.put(begun["links"]["files"], params={"filename": "a.png"}, content=content)).status_code < 300
+    page = (await client.get(begun["links"]["page"])).text
+    assert "begins when these files are there" not in page
+    assert "Look at it" in page

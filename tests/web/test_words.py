@@ -48,6 +48,7 @@ FAMILIES = {
     "invalid",
     "field",
     "orders",
+    "dependency",
     "history",
 }
 """Tables whose keys are put together from what the store says."""
