@@ -31,6 +31,7 @@ NEEDS = {
     "GET /sessions/{session_id}/fragment": "read",
     "GET /sessions/{session_id}/items/{seq}": "read",
     "GET /sessions/{session_id}/timeline": "read",
+    "GET /sessions/{session_id}/history": "read",
     "GET /cost": "read",
     "GET /cost.csv": "read",
     "GET /settings": "read",

@@ -109,7 +109,7 @@ async def test_hints_of_the_live_channel_are_followed_and_it_is_joined_again(
         await page.wait_for_timeout(500)  # let the fetch that follows a connection pass: only the hint is left
         await say(ItemKind.NOTICE, text)
         await socket.send('{"type": "message", "from": "group", "data": {"session": "s-1", "seq": 1}}')
-        await page.get_by_text(text).wait_for(timeout=2000)
+        await page.get_by_text(text).wait_for()
         await socket.close()
 
 
