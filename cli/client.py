@@ -34,10 +34,24 @@ class Client:
         await self._http.aclose()
 
     async def start(
-        self, message: str, repository: str | None, model: str | None, plan: bool = False
+        self,
+        message: str,
+        repository: str | None,
+        model: str | None,
+        plan: bool = False,
+        agent: str | None = None,
     ) -> dict[str, Any]:
-        body = {"message": message, "repository": repository, "model": model, "plan": plan or None}
+        body = {"message": message, "repository": repository, "model": model, "plan": plan or None, "agent": agent}
         return await self._call("POST", "/api/sessions", {k: v for k, v in body.items() if v is not None})
+
+    async def agent_id(self, wanted: str) -> str:
+        """Of the agent with this name or id; one's own before the team's."""
+        agents: list[dict[str, Any]] = (await self._call("GET", "/api/agents"))["agents"]
+        for agent in agents:
+            if wanted in (agent["id"], agent["name"]):
+                return str(agent["id"])
+        names = ", ".join(agent["name"] for agent in agents) or "none"
+        raise ApiError(f"There is no agent {wanted!r}. There are: {names}")
 
     async def sessions(self, limit: int) -> list[dict[str, Any]]:
         page = await self._call("GET", f"/api/sessions?limit={limit}")

@@ -64,13 +64,14 @@ def demo() -> None:
 @click.argument("task")
 @click.option("--repo", help="owner/name the task is about.")
 @click.option("--model", help="Model or deployment; default is the server's.")
+@click.option("--agent", help="Name or id of an agent of yours, or of the team's.")
 @click.option("--plan", is_flag=True, help="Have a plan proposed first; `nightshift approve` says yes to it.")
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Show the work until it is answered.")
-def run(task: str, repo: str | None, model: str | None, plan: bool, follow: bool) -> None:
+def run(task: str, repo: str | None, model: str | None, agent: str | None, plan: bool, follow: bool) -> None:
     """Start a session on TASK."""
 
     async def work(client: Client) -> None:
-        started = await client.start(task, repo, model, plan)
+        started = await client.start(task, repo, model, plan, await client.agent_id(agent) if agent else None)
         console.print(f"session [bold]{started['id']}[/]  {client.url}/sessions/{started['id']}", highlight=False)
         if follow:
             await _follow(client, started["id"])

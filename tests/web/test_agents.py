@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
+from cli.client import ApiError, Client
 from nightshift.agents import AgentFields, list_agents, make_agent
 from nightshift.models import AgentRef
 from nightshift.people import Preferences, Template, save_preferences
@@ -103,3 +106,13 @@ async def test_in_japanese_an_agent_is_deleted_after_a_second_thought(
         await delete.click()
     await until(page, "!document.querySelector('#agents table')")
     assert await list_agents(services.store, "local") == []
+
+
+async def test_the_command_knows_agents_by_name(url: str, services: Services) -> None:
+    await make(services)
+    async with Client(url) as client:
+        assert await client.agent_id("Reviewer") == await client.agent_id("a-1") == "a-1"
+        begun = await client.start("Review it", None, None, agent="a-1")
+        assert (await client.session(begun["id"]))["agent"] == {"id": "a-1", "name": "Reviewer"}
+        with pytest.raises(ApiError, match="There are: Reviewer"):
+            await client.agent_id("Critic")
