@@ -63,8 +63,12 @@ async def figures(folder: Path) -> list[Row]:
     await _prepare(folder)
     async with _host(folder) as url, async_playwright() as driver:
         browser = await driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await browser.new_page(viewport={"width": 1280, "height": 800})
-        return [*await _scroll(page, url), *await _live(page, url)]
+        found: list[Row] = []
+        for measure in (_live, _scroll):
+            page = await browser.new_page(viewport={"width": 1280, "height": 800})
+            found += await measure(page, url)
+            await page.close()
+        return found
 
 
 async def _prepare(folder: Path) -> None:
