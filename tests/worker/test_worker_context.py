@@ -125,7 +125,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path, plane: ControlPlane) -> AsyncGenerator[House]:
-    plane.config = configuration(context_window=WINDOW, max_steps=5000)
+    plane.config = configuration(context_window=WINDOW, max_steps=5000, session_steps=5000)
     house = House(tmp_path, plane)
     yield house
     await house.stop()
