@@ -10,9 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import BodyTooLarge, problem
 from nightshift.errors import TooLarge
+from nightshift.models import MAX_FILE
 
 MAX_BODY = 1 << 20
-MAX_FILE = 25 << 20
 MAX_WORKER_BODY = 16 << 20
 """A worker sends up to 50 items at once, and a tool's output alone may be MAX_TEXT characters."""
 _FILE = re.compile(r"/api/(sessions/[^/]+/files|worker/files/[^/]+)")

@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.status import Status
 
 from cli.client import Client
+from cli.files import describe as described
 from nightshift.gist import MACHINE_FOLDER, gist, shortened
-from nightshift.models import Item, ItemKind
+from nightshift.models import FileRef, Item, ItemKind
 
 RESTING = {"waiting", "stopped", "failed"}
 _LOOK = 0.3  # seconds between looks at the session's phase
@@ -27,6 +28,8 @@ class Follower:
         self._console = console
         self._seq = 0
         self._stage = ""
+        self.sent: list[FileRef] = []
+        """What the agent sent, as far as it was shown."""
 
     async def until(self, done: Callable[[dict[str, Any]], bool], seconds: float | None = None) -> dict[str, Any]:
         """Follow until `done(session)`; raises TimeoutError after `seconds`."""
@@ -62,6 +65,10 @@ class Follower:
     def _show(self, item: Item) -> None:
         if line := describe(item):
             self._console.print(line, highlight=False)
+        for file in item.files:
+            self._console.print(f"    [bold]file[/] {escape(described(file))}", highlight=False)
+        if item.kind is not ItemKind.USER_MESSAGE:
+            self.sent += item.files
 
 
 def describe(item: Item) -> str | None:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.client import DEFAULT_URL, ApiError, Client
+from cli.files import Attached, attach, save
 from cli.follow import Follower
 from nightshift.errors import Permanent, Retryable, UserError
 from nightshift.keys import Scope, create_key, list_keys, revoke_key
@@ -26,6 +27,14 @@ from nightshift.services import build
 from nightshift.settings import Settings
 
 console = Console()
+_FILES = click.option(
+    "--file",
+    "files",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    callback=attach,
+    help="A file for the agent, 25 MB at most. May be given several times.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,12 +75,22 @@ def demo() -> None:
 @click.option("--model", help="Model or deployment; default is the server's.")
 @click.option("--agent", help="Name or id of an agent of yours, or of the team's.")
 @click.option("--plan", is_flag=True, help="Have a plan proposed first; `nightshift approve` says yes to it.")
+@_FILES
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Show the work until it is answered.")
-def run(task: str, repo: str | None, model: str | None, agent: str | None, plan: bool, follow: bool) -> None:
+def run(
+    task: str,
+    repo: str | None,
+    model: str | None,
+    agent: str | None,
+    plan: bool,
+    files: list[Attached],
+    follow: bool,
+) -> None:
     """Start a session on TASK."""
 
     async def work(client: Client) -> None:
-        started = await client.start(task, repo, model, plan, await client.agent_id(agent) if agent else None)
+        of_it = await client.agent_id(agent) if agent else None
+        started = await client.start(task, repo, model, plan, of_it, files)
         console.print(f"session [bold]{started['id']}[/]  {client.url}/sessions/{started['id']}", highlight=False)
         if follow:
             await _follow(client, started["id"])
@@ -103,11 +122,20 @@ def sessions(limit: int, as_json: bool) -> None:
 
 @main.command()
 @click.argument("session_id")
-def show(session_id: str) -> None:
+@click.option(
+    "--save",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the files that the agent sent in this folder.",
+)
+def show(session_id: str, folder: Path | None) -> None:
     """Show where a session stands and what was said; follows it if it is at work."""
 
     async def work(client: Client) -> None:
-        await _follow(client, session_id)
+        sent = (await _follow(client, session_id)).sent
+        for file in sent if folder else []:
+            kept = save(folder, file, await client.file(session_id, file))
+            click.echo(f"saved {kept}", err=True)
         click.echo(json.dumps(await client.session(session_id), indent=2))
 
     _run(work)
@@ -117,12 +145,13 @@ def show(session_id: str) -> None:
 @click.argument("session_id")
 @click.argument("text")
 @click.option("--plan/--no-plan", default=None, help="Have a plan proposed before anything more is changed, or go on.")
+@_FILES
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Show the work until it is answered.")
-def send(session_id: str, text: str, plan: bool | None, follow: bool) -> None:
+def send(session_id: str, text: str, plan: bool | None, files: list[Attached], follow: bool) -> None:
     """Send a message to a session, whatever it is doing."""
 
     async def work(client: Client) -> None:
-        await client.send(session_id, text, plan)
+        await client.send(session_id, text, plan, files=files)
         if follow:
             await _follow(client, session_id)
 
@@ -147,6 +176,20 @@ def approve(session_id: str, yes: bool, follow: bool) -> None:
         await client.send(session_id, f"Approved: {approval.action.splitlines()[0][:200]}", approves=call)
         if follow:
             await _follow(client, session_id)
+
+    _run(work)
+
+
+@main.command(name="open")
+@click.argument("session_id")
+def open_(session_id: str) -> None:
+    """Open a session's page in the browser."""
+
+    async def work(client: Client) -> None:
+        session = await client.session(session_id)
+        page = client.url + session["links"]["page"]
+        click.echo(page)  # also where there is no browser
+        click.launch(page)
 
     _run(work)
 
@@ -180,7 +223,11 @@ def delete(session_id: str) -> None:
 
 @main.group()
 def keys() -> None:
-    """API keys, in the store itself: of the server whose settings this environment has, or with none, of ./var."""
+    """API keys, in the store itself: of the server whose settings this environment has, or with none, of ./var.
+
+    A store in Azure is reached only from its own network. From anywhere else make keys on the settings page, or with
+    POST /api/keys (docs/api.md).
+    """
 
 
 @keys.command(name="create")
@@ -231,11 +278,15 @@ def _on_store(work: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
     try:
         asyncio.run(go())
     except (UserError, Permanent, Retryable) as error:
-        raise click.ClickException(_reason(error)) from error
+        advice = ""
+        if os.environ.get("NIGHTSHIFT_COSMOS_ENDPOINT") and not isinstance(error, UserError):
+            advice = ". From outside its network, make keys on the settings page or with POST /api/keys"
+        raise click.ClickException(_reason(error) + advice) from error
 
 
-async def _follow(client: Client, session_id: str) -> None:
-    session = await Follower(client, session_id, console).until_answered()
+async def _follow(client: Client, session_id: str) -> Follower:
+    follower = Follower(client, session_id, console)
+    session = await follower.until_answered()
     usage = session["usage"]
     console.print(
         f"{session['phase']}, {session['turns']} turns, {usage['tokens']['input'] + usage['tokens']['output']} tokens, "
@@ -246,6 +297,7 @@ async def _follow(client: Client, session_id: str) -> None:
         console.print(f"It waits for your yes: nightshift approve {session_id}", highlight=False)
     for pull in session["pull_requests"]:
         console.print(f"pull request {pull['url']}", highlight=False)
+    return follower
 
 
 def _cost(usage: dict[str, Any]) -> str:
@@ -254,7 +306,7 @@ def _cost(usage: dict[str, Any]) -> str:
 
 def _run(work: Callable[[Client], Coroutine[Any, Any, None]]) -> None:
     async def go() -> None:
-        async with Client() as client:
+        async with Client(tell=lambda text: click.echo(text, err=True)) as client:
             await work(client)
 
     try:

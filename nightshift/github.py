@@ -36,13 +36,16 @@ EARLY = timedelta(minutes=10)
 _SKEW, _LIFETIME = 60, 540
 """Seconds: GitHub's clock may differ, and it takes no assertion that is good for more than ten minutes."""
 _TIMEOUT = 20.0
+_PAGE, _PAGES = 100, 10
+"""How many repositories of one installation are looked at."""
 
 
 class OneToken:
     """A personal access token: opens what its owner chose, whichever repository is asked for."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, api_url: str = "") -> None:
         self._token = token
+        self._api_url = api_url
 
     async def token(self, repository: str | None, *, renew: bool = False) -> GitHubToken:
         if not self._token:
@@ -51,6 +54,13 @@ class OneToken:
                 "for the app and start it again"
             )
         return GitHubToken(token=self._token)
+
+    async def repositories(self) -> list[str]:
+        if not self._token:
+            return []
+        async with client(self._api_url) as http:
+            found = await asked(http, f"/user/repos?per_page={_PAGE}&sort=pushed", self._token)
+        return [str(each["full_name"]) for each in found]
 
     async def close(self) -> None:
         return None
@@ -62,12 +72,7 @@ class AppTokens:
     def __init__(self, api_url: str, app: GitHubApp) -> None:
         self._app = app
         self._key = _private_key(app.private_key)
-        self._http = httpx.AsyncClient(
-            base_url=api_url,
-            headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"},
-            timeout=_TIMEOUT,
-            follow_redirects=True,  # a repository that was renamed
-        )
+        self._http = client(api_url)
         self._kept: dict[str, GitHubToken] = {}
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Only so that of many workers one asks; nothing goes wrong if two do."""
@@ -84,8 +89,29 @@ class AppTokens:
                 kept = self._kept[name] = await self._ask(repository)
             return kept
 
+    async def repositories(self) -> list[str]:
+        """Of all installations of the App that are not suspended."""
+        installations = await self._send("GET", f"/app/installations?per_page={_PAGE}", "its installations")
+        found: list[tuple[str, str]] = []
+        for each in installations:
+            if each["suspended_at"] is None:
+                found += await self._repositories_of(each["id"])
+        return [name for _, name in sorted(found, reverse=True)]
+
     async def close(self) -> None:
         await self._http.aclose()
+
+    async def _repositories_of(self, installation: int) -> list[tuple[str, str]]:
+        """(when it was pushed to last, owner/name), by a token that reads no more than their names."""
+        path, whose = f"/app/installations/{installation}/access_tokens", f"installation {installation}"
+        token = (await self._send("POST", path, whose, {"permissions": {"metadata": "read"}}))["token"]
+        found: list[tuple[str, str]] = []
+        for page in range(1, _PAGES + 1):
+            part = await asked(self._http, f"/installation/repositories?per_page={_PAGE}&page={page}", token)
+            found += [(each["pushed_at"] or "", each["full_name"]) for each in part["repositories"]]
+            if len(found) >= part["total_count"] or not part["repositories"]:
+                break
+        return found
 
     async def _ask(self, repository: str) -> GitHubToken:
         found = await self._send("GET", f"/repos/{repository}/installation", repository)
@@ -137,6 +163,21 @@ class AppTokens:
         now = int(time.time())
         claims = {"iss": self._app.id, "iat": now - _SKEW, "exp": now + _LIFETIME}
         return jwt.encode(claims, self._key, algorithm="RS256")
+
+
+def client(api_url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=api_url,
+        headers={"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"},
+        timeout=_TIMEOUT,
+        follow_redirects=True,  # a repository that was renamed
+    )
+
+
+async def asked(http: httpx.AsyncClient, path: str, token: str) -> Any:
+    """The JSON of an answer. Raises httpx.HTTPError."""
+    answer = await http.get(path, headers={"Authorization": f"Bearer {token}"})
+    return answer.raise_for_status().json()
 
 
 def _private_key(text: str) -> RSAPrivateKey:

@@ -25,6 +25,8 @@ EFFORTS: tuple[Effort, ...] = ("minimal", "low", "medium", "high", "xhigh")
 """Least first."""
 
 MAX_FILES = 20
+MAX_FILE = 25 << 20
+"""Bytes."""
 """Files of one message or one tool output."""
 
 MAX_PLAN = 20_000

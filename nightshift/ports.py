@@ -152,6 +152,10 @@ class GitHub(Protocol):
         Raises Unprocessable with what a person can do, or Retryable."""
         ...
 
+    async def repositories(self) -> list[str]:
+        """owner/name of those that agents may work in, the ones pushed to last first. Raises as `token` does."""
+        ...
+
     async def close(self) -> None: ...
 
 

@@ -68,7 +68,7 @@ def build(settings: Settings) -> Services:
 
 def _github(settings: Settings) -> GitHub:
     if settings.github_app is None:
-        return OneToken(settings.github_token)
+        return OneToken(settings.github_token, settings.github_api_url)
     return AppTokens(settings.github_api_url, settings.github_app)
 
 

@@ -44,7 +44,7 @@ async def show_session(session_id: str, frame: FrameDep) -> Response:
         seen=places.get(session_id, 0),
         actions=ACTIONS,
         models=sorted(frame.services.prices.models),
-        pulls=await forge(frame.services.settings).pulls(session.pull_requests),
+        pulls=await forge(frame.services).pulls(session.pull_requests),
     )
 
 
@@ -53,7 +53,7 @@ async def show_fragment(session_id: str, frame: FrameDep, after: After = 0, befo
     """What is new since `after`, or what came before `before`; and the panel as it is now."""
     session, log = await _session(frame, session_id), frame.services.log
     part = await (items.after(log, session_id, after) if before is None else items.before(log, session_id, before))
-    pulls = await forge(frame.services.settings).pulls(session.pull_requests)
+    pulls = await forge(frame.services).pulls(session.pull_requests)
     answer: dict[str, Any] = {
         "html": frame.part("_items.html", rows=part.rows, session=session, seen=None),
         "first_seq": part.first_seq,

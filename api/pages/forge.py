@@ -16,8 +16,11 @@ from typing import Any
 
 import httpx
 
+from nightshift.errors import Retryable, UserError
+from nightshift.github import asked, client
 from nightshift.models import PullRequest
-from nightshift.settings import Settings
+from nightshift.ports import GitHub
+from nightshift.services import Services
 
 _log = logging.getLogger(__name__)
 _REPOSITORY = re.compile(r"(?!\.)[A-Za-z0-9_-][A-Za-z0-9_.-]*/(?!\.)[A-Za-z0-9_.-]+")
@@ -56,29 +59,29 @@ class Kept[T]:
     async def _refresh(self) -> None:
         try:
             self._value = await self._ask()
-        except (httpx.HTTPError, KeyError, TypeError, ValueError) as error:
+        except (httpx.HTTPError, UserError, Retryable, KeyError, TypeError, ValueError) as error:
             _log.info("GitHub was asked for a page in vain: %s", type(error).__name__)
         finally:
             self._task = None
 
 
 class Forge:
-    """GitHub by one token. Without one nothing is known."""
+    """GitHub by the tokens that agents get, too. Without any nothing is known."""
 
-    def __init__(self, api_url: str, token: str) -> None:
+    def __init__(self, api_url: str, github: GitHub) -> None:
         self._api_url = api_url
-        self._token = token
-        self._repositories = Kept(self._ask_repositories, 300)
+        self._github = github
+        self._repositories = Kept(github.repositories, 300)
         self._pulls: dict[tuple[str, int], Kept[PullState]] = {}
 
     async def repositories(self) -> list[str]:
-        """Those that the token may see, the ones pushed to last first."""
-        return (await self._repositories.get(patience=0.5) or []) if self._token else []
+        """Those that agents may work in, the ones pushed to last first."""
+        return await self._repositories.get(patience=0.5) or []
 
     async def pulls(self, pulls: list[PullRequest]) -> dict[str, PullState]:
         """By URL, as far as it is known already."""
         known: dict[str, PullState] = {}
-        for pull in pulls if self._token else []:
+        for pull in pulls:
             if _REPOSITORY.fullmatch(pull.repository) and (state := await self._kept(pull).get()) is not None:
                 known[pull.url] = state
         return known
@@ -91,21 +94,29 @@ class Forge:
             self._pulls[key] = Kept(lambda: self._ask_pull(*key), 30)
         return self._pulls[key]
 
-    async def _ask_repositories(self) -> list[str]:
-        found = await self._get("/user/repos?per_page=100&sort=pushed")
-        return [str(each["full_name"]) for each in found]
-
     async def _ask_pull(self, repository: str, number: int) -> PullState:
-        pull = await self._get(f"/repos/{repository}/pulls/{number}")
-        state = "merged" if pull.get("merged") else "draft" if pull.get("draft") else str(pull["state"])
-        runs = await self._get(f"/repos/{repository}/commits/{pull['head']['sha']}/check-runs?per_page=100")
-        return PullState(state if state in ("open", "draft", "merged") else "closed", _checks(runs["check_runs"]))
+        try:
+            return await self._look(repository, number, (await self._github.token(repository)).token)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != 401:
+                raise
+            return await self._look(repository, number, (await self._github.token(repository, renew=True)).token)
 
-    async def _get(self, path: str) -> Any:
-        headers = {"Authorization": f"Bearer {self._token}", "Accept": "application/vnd.github+json"}
-        async with httpx.AsyncClient(base_url=self._api_url, headers=headers, timeout=10) as client:
-            answer = await client.get(path)
-            return answer.raise_for_status().json()
+    async def _look(self, repository: str, number: int, token: str) -> PullState:
+        async with client(self._api_url) as http:
+            pull = await asked(http, f"/repos/{repository}/pulls/{number}", token)
+            state = "merged" if pull.get("merged") else "draft" if pull.get("draft") else str(pull["state"])
+            checks = await _runs(http, f"/repos/{repository}/commits/{pull['head']['sha']}/check-runs", token)
+        return PullState(state if state in ("open", "draft", "merged") else "closed", _checks(checks))
+
+
+async def _runs(http: httpx.AsyncClient, path: str, token: str) -> list[dict[str, Any]]:
+    try:
+        return (await asked(http, f"{path}?per_page=100", token))["check_runs"]
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != 403:
+            raise
+        return []  # an App that may not read checks still shows how the pull request stands
 
 
 def _checks(runs: list[dict[str, Any]]) -> str:
@@ -117,9 +128,9 @@ def _checks(runs: list[dict[str, Any]]) -> str:
 
 
 @lru_cache(maxsize=8)
-def _forge(api_url: str, token: str) -> Forge:
-    return Forge(api_url, token)
+def _forge(api_url: str, github: GitHub) -> Forge:
+    return Forge(api_url, github)
 
 
-def forge(settings: Settings) -> Forge:
-    return _forge(settings.github_api_url, settings.github_token)
+def forge(services: Services) -> Forge:
+    return _forge(services.settings.github_api_url, services.github)

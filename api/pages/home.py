@@ -23,7 +23,7 @@ async def show_home(frame: FrameDep) -> Response:
         preferences(services.store, frame.principal.subject),
         list_agents(services.store, frame.principal.subject),
         frame.rail(),
-        forge(services.settings).repositories(),
+        forge(services).repositories(),
     )
     return await frame.page(
         "home.html",

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from activities.janitor import tidy
-from api.limits import MAX_FILE
-from nightshift.models import ControlKind, FileRef, Phase
+from nightshift.models import MAX_FILE, ControlKind, FileRef, Phase
 from tests.api.house import House
 
 PIXEL = b"\x89PNG\r\n\x1a\n not much of a picture"

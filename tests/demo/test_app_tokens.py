@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -9,15 +10,20 @@ from pathlib import Path
 
 import httpx
 import pytest
+from anyio import to_thread
 
+from api.pages.forge import Forge as Pages
+from api.pages.forge import PullState
 from demo import sample
 from demo.forge import Forge
 from demo.forge.rest import apps
 from nightshift.errors import Permanent, Retryable, Unprocessable
 from nightshift.github import AppTokens
+from nightshift.models import PullRequest
 from nightshift.services import build
 from nightshift.settings import GitHubApp, Settings
 from nightshift.testing.wire import Answer, Request, serve
+from tests.demo.forge_tools import clone, push_change
 
 REPO, OTHER = "acme/tidytime", "acme/other"
 BASE = {"NIGHTSHIFT_SIGNING_KEY": "k" * 64}
@@ -95,6 +101,54 @@ async def test_a_token_that_was_revoked_is_replaced_when_github_refuses_it(
     assert await status(forge, revoked.token, REPO) == 401
     renewed = await tokens.token(REPO, renew=True)
     assert await status(forge, renewed.token, REPO) == 200
+
+
+async def test_repositories_to_choose_from_are_those_of_all_installations(
+    forge: Forge, app: GitHubApp, tokens: AppTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await tokens.repositories() == []
+    await forge.create_repository("octo", "third")
+    await forge.create_repository("octo", "not-installed")
+    forge.install(app.id, [REPO, OTHER])
+    theirs = forge.install(app.id, ["octo/third"])
+    monkeypatch.setattr("nightshift.github._PAGE", 1)  # more than one page of them
+    found = await tokens.repositories()
+    assert sorted(found) == sorted([REPO, OTHER, "octo/third"])
+    theirs.suspended = True
+    assert sorted(await tokens.repositories()) == sorted([REPO, OTHER])
+
+
+async def test_the_pages_see_pull_requests_by_the_apps_tokens(
+    forge: Forge, app: GitHubApp, tokens: AppTokens, tmp_path: Path
+) -> None:
+    installed = forge.install(app.id, [REPO])
+    token = forge.add_token("dana")
+
+    def work() -> str:
+        return push_change(clone(forge, token, tmp_path / "work"), "feature", "extra.txt", "text\n")
+
+    sha = await to_thread.run_sync(work)
+    async with httpx.AsyncClient(base_url=forge.api_url, headers={"Authorization": f"Bearer {token}"}) as http:
+        body = {"title": "t", "head": "feature", "base": "main"}
+        made = (await http.post(f"/repos/{REPO}/pulls", json=body)).raise_for_status().json()
+    jobs = forge.start_workflow(*REPO.split("/"), sha, ["test"])
+    pull = PullRequest(repository=REPO, number=made["number"], url=made["html_url"], title="t", branch="feature")
+
+    async def seen() -> PullState:
+        pages = Pages(forge.api_url, tokens)  # each remembers for a while
+        async with asyncio.timeout(30):
+            while not (found := await pages.pulls([pull])):
+                await asyncio.sleep(0.02)
+        return found[pull.url]
+
+    assert await seen() == PullState("open", "running")
+    forge.finish_job(jobs["test"], "failure", "a log")
+    assert await seen() == PullState("open", "failing")
+    forge.state.records.tokens.clear()
+    assert await seen() == PullState("open", "failing"), "a token that was revoked is replaced"
+    installed.suspended = True
+    forge.state.records.tokens.clear()
+    assert await Pages(forge.api_url, tokens).repositories() == []
 
 
 async def test_what_only_a_person_can_mend_says_how(forge: Forge, app: GitHubApp, tokens: AppTokens) -> None:

@@ -129,8 +129,11 @@ def as_an_app(call: Callable[..., Any], forge: Forge) -> None:
     call("GET", f"{REPO}/installation", 404, None, me)
     made = forge.install(app, ["acme/tidytime"])
     call("GET", f"{REPO}/installation", 200, None, me)
+    call("GET", "/app/installations", 200, None, me)
     path = f"/app/installations/{made.id}/access_tokens"
-    call("POST", path, 201, {"repositories": ["tidytime"], "permissions": {"contents": "write"}}, me)
+    token = call("POST", path, 201, {"repositories": ["tidytime"], "permissions": {"contents": "write"}}, me)["token"]
+    call("GET", "/installation/repositories", 200, None, token)
+    call("GET", "/installation/repositories", 403)
     call("POST", path, 422, {"permissions": {"administration": "write"}}, me)
     call("POST", path, 401, {}, "not an assertion")
     call("POST", "/app/installations/1/access_tokens", 404, {}, me)

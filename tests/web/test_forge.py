@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api.pages.forge import Forge, PullState
+from nightshift.github import OneToken
 from nightshift.models import PullRequest
 from tests.web.conftest import fixture
 
@@ -61,6 +62,10 @@ def pull(repository: str = "octo/demo") -> PullRequest:
     )
 
 
+def by_token(url: str, token: str = "ghp_good") -> Forge:
+    return Forge(url, OneToken(token, url))
+
+
 async def known(forge: Forge) -> PullState:
     async with asyncio.timeout(10):
         while not (found := await forge.pulls([pull()])):
@@ -88,7 +93,7 @@ async def test_how_a_pull_request_stands(
 ) -> None:
     github.pull |= answer
     github.runs = runs
-    forge = Forge(github.url, "ghp_good")
+    forge = by_token(github.url)
     assert await known(forge) == state
     before = len(github.asked)
     assert await known(forge) == state
@@ -96,18 +101,18 @@ async def test_how_a_pull_request_stands(
 
 
 async def test_repositories_are_those_that_the_token_may_see(github: GitHub) -> None:
-    assert await Forge(github.url, "ghp_good").repositories() == ["octo/demo", "octo/other"]
-    assert await Forge(github.url, "").repositories() == []
+    assert await by_token(github.url).repositories() == ["octo/demo", "octo/other"]
+    assert await by_token(github.url, "").repositories() == []
 
 
 async def test_a_server_that_refuses_or_is_away_takes_nothing_with_it(github: GitHub) -> None:
     for url, token in ((github.url, "ghp_bad"), ("http://127.0.0.1:9", "ghp_good")):
-        forge = Forge(url, token)
+        forge = by_token(url, token)
         assert await forge.repositories() == []
         assert await forge.pulls([pull()]) == {}
 
 
 @pytest.mark.parametrize("repository", ["../../user", "octo/..", "octo/demo/pulls", "octo/demo?x=", "octo\n/demo", ""])
 async def test_a_made_up_repository_is_not_asked_for(github: GitHub, repository: str) -> None:
-    assert await Forge(github.url, "ghp_good").pulls([pull(repository)]) == {}
+    assert await by_token(github.url).pulls([pull(repository)]) == {}
     assert github.asked == []

@@ -21,6 +21,7 @@ ISSUE = f"{REPO}/issues/{{number:int}}"
 ROUTES: list[tuple[str, str, Handler]] = [
     ("GET", "/user", accounts.me),
     ("GET", "/user/repos", accounts.my_repositories),
+    ("GET", "/installation/repositories", accounts.installed_repositories),
     ("GET", "/users/{login}", accounts.one),
     ("GET", "/users/{login}/repos", accounts.repositories),
     ("GET", "/rate_limit", accounts.rate_limit),

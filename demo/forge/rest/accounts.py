@@ -40,6 +40,15 @@ async def my_repositories(call: Call) -> Response:
     return _repositories(call, [it for it in _readable(call) if call.viewer.reads(it.full_name)])
 
 
+async def installed_repositories(call: Call) -> Response:
+    if call.viewer.repositories is None:
+        raise ApiError(403, "You must authenticate with an installation access token in order to list repositories")
+    part, headers = call.page(_readable(call))
+    shown = [shapes.repository(call.links, it, call.state.records, call.viewer, brief=True) for it in part]
+    answer = {"total_count": len(_readable(call)), "repository_selection": "selected", "repositories": shown}
+    return JSONResponse(answer, headers=headers)
+
+
 async def repositories(call: Call) -> Response:
     return _repositories(call, [it for it in _readable(call) if it.owner == call.path("login")])
 

@@ -62,7 +62,11 @@ def routes(state: State, links: Links) -> list[Route]:
                 return JSONResponse(_token(state, links, each, await request.json()), 201)
         raise not_found()
 
+    async def all_installations(app: str, request: Request) -> Response:
+        return JSONResponse([_shape(links, each) for each in state.records.installations if each.app == app])
+
     return [
+        route("GET", "/app/installations", all_installations),
         route("GET", "/repos/{owner}/{repo}/installation", of_repository),
         route("POST", "/app/installations/{id:int}/access_tokens", token),
     ]
