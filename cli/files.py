@@ -56,7 +56,7 @@ def save(folder: Path, file: FileRef, content: bytes) -> Path:
             if path.read_bytes() != content:
                 continue
         return path
-    raise click.ClickException(f"{path} is another file already: choose another folder")
+    raise click.ClickException(f"{folder / plain.name} is another file already: choose another folder")
 
 
 def describe(file: FileRef) -> str:

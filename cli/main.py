@@ -133,9 +133,10 @@ def show(session_id: str, folder: Path | None) -> None:
 
     async def work(client: Client) -> None:
         sent = (await _follow(client, session_id)).sent
-        for file in sent if folder else []:
-            kept = save(folder, file, await client.file(session_id, file))
-            click.echo(f"saved {kept}", err=True)
+        if folder:
+            for file in sent:
+                kept = save(folder, file, await client.file(session_id, file))
+                click.echo(f"saved {kept}", err=True)
         click.echo(json.dumps(await client.session(session_id), indent=2))
 
     _run(work)

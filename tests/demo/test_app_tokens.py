@@ -131,7 +131,7 @@ async def test_the_pages_see_pull_requests_by_the_apps_tokens(
     async with httpx.AsyncClient(base_url=forge.api_url, headers={"Authorization": f"Bearer {token}"}) as http:
         body = {"title": "t", "head": "feature", "base": "main"}
         made = (await http.post(f"/repos/{REPO}/pulls", json=body)).raise_for_status().json()
-    jobs = forge.start_workflow(*REPO.split("/"), sha, ["test"])
+    jobs = forge.start_workflow("acme", "tidytime", sha, ["test"])
     pull = PullRequest(repository=REPO, number=made["number"], url=made["html_url"], title="t", branch="feature")
 
     async def seen() -> PullState:
