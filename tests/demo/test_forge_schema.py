@@ -129,7 +129,7 @@ def as_an_app(call: Callable[..., Any], forge: Forge) -> None:
     call("GET", f"{REPO}/installation", 404, None, me)
     made = forge.install(app, ["acme/tidytime"])
     call("GET", f"{REPO}/installation", 200, None, me)
-    call("GET", "/app/installations", 200, None, me)
+    # Not the list of installations: by GitHub's description each account in it is a user and an enterprise at once.
     path = f"/app/installations/{made.id}/access_tokens"
     token = call("POST", path, 201, {"repositories": ["tidytime"], "permissions": {"contents": "write"}}, me)["token"]
     call("GET", "/installation/repositories", 200, None, token)

@@ -17,8 +17,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from demo import sample
+from demo.forge import Forge
 from demo.model import ScriptedModel
 from nightshift.models import FileRef, GitHubToken, MachineSpec, ModelEndpoint, WorkerConfig
+from tests.demo.forge_tools import clients
 from tests.worker.controlplane import TOKEN, ControlPlane
 from worker import credentials, process, sandbox
 from worker.background import Background
@@ -216,3 +219,15 @@ def agent(monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
     folder.chmod(0o777)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest_asyncio.fixture
+async def forge(tmp_path: Path) -> AsyncGenerator[Forge]:
+    """With the sample repository."""
+    forge = Forge(tmp_path / "forge")
+    await sample.plant(forge)
+    await forge.start()
+    yield forge
+    while clients:
+        clients.pop().close()
+    await forge.stop()

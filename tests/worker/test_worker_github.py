@@ -22,15 +22,6 @@ from worker.tools import Workbench
 
 
 @pytest_asyncio.fixture
-async def forge(tmp_path: Path) -> AsyncGenerator[Forge]:
-    forge = Forge(tmp_path / "forge")
-    await sample.plant(forge)
-    await forge.start()
-    yield forge
-    await forge.stop()
-
-
-@pytest_asyncio.fixture
 async def bench(tmp_path: Path, forge: Forge) -> AsyncGenerator[Workbench]:
     folder = tmp_path / ("deep" * 30) / "machine"  # longer than the address of a Unix socket may be
     async with forged(folder, forge, forge.add_token("nightshift"), REPOSITORY) as bench:

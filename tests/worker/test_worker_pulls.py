@@ -13,22 +13,11 @@ from anyio import to_thread
 from demo import sample
 from demo.forge import Forge
 from nightshift.models import ItemKind, ReportKind
-from tests.demo.forge_tools import clients, clone, git, push_change
+from tests.demo.forge_tools import clone, git, push_change
 from tests.worker.conftest import Machine, configuration, use
 from tests.worker.controlplane import ControlPlane
 from tests.worker.forging import REPOSITORY, api, commit, forged, publish
 from worker.tools import Workbench
-
-
-@pytest_asyncio.fixture
-async def forge(tmp_path: Path) -> AsyncGenerator[Forge]:
-    forge = Forge(tmp_path / "forge")
-    await sample.plant(forge)
-    await forge.start()
-    yield forge
-    while clients:
-        clients.pop().close()
-    await forge.stop()
 
 
 @pytest.fixture
