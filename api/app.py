@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
-from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
 from api import agents, audit, devices, files, health, keys, pages, preferences, sessions, worker
+from api.described import describe
 from api.limits import BodyLimit, PrivateAnswers
-from api.problems import MEDIA_TYPE, Problem, UnexpectedErrors, add_problem_handlers
+from api.problems import Problem, UnexpectedErrors, add_problem_handlers
 from api.rates import Rates
 from nightshift import __version__
 from nightshift.services import Services
@@ -52,21 +51,9 @@ def create_api(services: Callable[[], Services], rates: Rates | None = None) -> 
     routers = (health.router, sessions.router, files.people, *settings)
     for router in (*routers, audit.router, worker.router, files.workers, pages.router):
         app.include_router(router)
-    app.openapi = lambda: _openapi(app)
+    app.openapi = lambda: describe(app)
     return app
 
 
 def _operation_id(route: APIRoute) -> str:
     return route.name
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        schema = get_openapi(title=app.title, version=app.version, tags=app.openapi_tags, routes=app.routes)
-        for path in schema["paths"].values():
-            for operation in path.values():
-                # FastAPI takes every model for application/json.
-                content = operation["responses"]["default"]["content"]
-                content[MEDIA_TYPE] = content.pop("application/json")
-        app.openapi_schema = schema
-    return app.openapi_schema

@@ -37,7 +37,8 @@ _BINARY: dict[str, Any] = {
     "required": True,
 }
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}, "description": "The content, with its own type"}
+    200: {"content": {"application/octet-stream": {}}, "description": "The content, with its own type"},
+    304: {"description": "You have it already, by its ETag"},
 }
 
 type Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="Of the content, in lower-case hex.")]

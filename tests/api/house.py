@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 from durabletask.history import HistoryEvent
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.doorbell import Doorbell, current_doorbell
@@ -101,7 +103,24 @@ def with_doorbell(app: ASGIApp, doorbell: Doorbell) -> ASGIApp:
 
 
 def client(app: ASGIApp, doorbell: Doorbell, base_url: str = LOCAL) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(with_doorbell(app, doorbell)), base_url=base_url)
+    async def must_be_described(answer: httpx.Response) -> None:
+        if isinstance(app, FastAPI) and (told := _described(app, answer.request)) is not None:
+            assert str(answer.status_code) in told, f"{answer.request.method} {answer.url} answers {answer.status_code}"
+
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(with_doorbell(app, doorbell)),
+        base_url=base_url,
+        event_hooks={"response": [must_be_described]},
+    )
+
+
+def _described(app: FastAPI, request: httpx.Request) -> set[str] | None:
+    """The statuses that /openapi.json tells of this call; None for what is not in it."""
+    for template, operations in app.openapi()["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), request.url.path):
+            operation = operations.get(request.method.lower())
+            return operation and set(operation["responses"])
+    return None
 
 
 @dataclass

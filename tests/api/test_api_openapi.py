@@ -79,6 +79,16 @@ async def test_every_operation_says_which_credential_opens_it(house: House):
                 assert schemes == {"ApiKey", "ApiKeyHeader"}
 
 
+async def test_every_body_has_an_example_and_every_call_the_errors_that_may_come(house: House):
+    """That the examples are right shows test_api_routes; that no other error comes, each answer in these tests."""
+    for path, operations in (await schema(house))["paths"].items():
+        for operation in operations.values():
+            body = operation.get("requestBody", {"content": {}})["content"].get("application/json", {"example": {}})
+            assert "example" in body, f"api/described.py has no example for {operation['operationId']}"
+            if path not in ("/api/health", "/api/ready"):
+                assert {"401", "403", "500", "503"} <= operation["responses"].keys()
+
+
 async def test_every_reference_leads_somewhere(house: House):
     described = await schema(house)
 

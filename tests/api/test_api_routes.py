@@ -82,21 +82,8 @@ NEEDS = {
     "PUT /api/worker/files/{name}": "worker",
     "GET /api/worker/files/{name}": "worker",
 }
-BODIES: dict[str, dict[str, Any]] = {
-    "POST /api/sessions": {"message": "hi"},
-    "POST /api/sessions/{session_id}/messages": {"text": "hi"},
-    "PUT /api/sessions/{session_id}/read": {"seq": 1},
-    "PUT /api/preferences": {"effort": "high"},
-    "POST /api/sessions/{session_id}/budget": {"budget_usd": 1},
-    "POST /api/agents": {"name": "Reviewer"},
-    "PUT /api/agents/{agent_id}": {"name": "Reviewer", "revision": 1},
-    "POST /api/keys": {"scopes": ["write"]},
-    "POST /api/worker/items": {"items": [{"kind": "assistant_message", "text": "hi"}]},
-    "POST /api/worker/drafts": {"turn": 1, "id": "d-1", "kind": "text", "text": "so"},
-    "POST /api/worker/reports": {"kind": "progress", "generation": 1},
-    "POST /api/worker/reservations": {"id": "c", "model": "m", "input_tokens": 1, "max_output_tokens": 1},
-    "POST /api/worker/github-token": {},
-}
+BODIES: dict[str, dict[str, Any]] = {}
+"""Where the example of the API's own description would not do."""
 QUERIES = {
     "GET /sessions/{session_id}/fragment": "?after=0",
     "PUT /api/sessions/{session_id}/files": "?filename=empty",
@@ -133,6 +120,17 @@ async def begun(azure: House, push: PushService, monkeypatch: pytest.MonkeyPatch
     return azure, answer.json()["id"]
 
 
+def example(house: House, route: str) -> Any:
+    """The body that the API's own description shows for it."""
+    if route in BODIES:
+        return BODIES[route]
+    assert isinstance(house.app, FastAPI)
+    method, path = route.split(" ")
+    operation = house.app.openapi()["paths"].get(path, {}).get(method.lower(), {})
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    return content["example"] if content else None
+
+
 async def ask(house: House, route: str, session_id: str, headers: dict[str, str]) -> int:
     method, path = route.split(" ")
     key = await house.http.post("/api/keys", json={}, headers=signed_in("user")) if "key_id" in path else None
@@ -154,7 +152,7 @@ async def ask(house: House, route: str, session_id: str, headers: dict[str, str]
         }
     )
     url = path + QUERIES.get(route, "")
-    return (await house.http.request(method, url, json=BODIES.get(route), headers=headers)).status_code
+    return (await house.http.request(method, url, json=example(house, route), headers=headers)).status_code
 
 
 async def headers_of(house: House, tenant: Issuer, way: str, who: str, *scopes: Scope) -> dict[str, str]:
