@@ -14,7 +14,7 @@ EXAMPLES: dict[str, Any] = {
     "create_session": {"message": "Fix issue #12 and open a pull request", "repository": "owner/name"},
     "send_message": {"text": "Also add a test for it", "effort": "high"},
     "set_budget": {"budget_usd": 5},
-    "make_key": {"scopes": ["read", "write"], "days": 30},
+    "make_key": {"scopes": ["write"], "days": 30},
     "put_preferences": {"effort": "high", "prompt": "Write tests first."},
     "put_place": {"seq": 7},
     "put_device": {
