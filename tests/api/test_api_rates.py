@@ -128,3 +128,13 @@ def test_memory_is_bounded_by_forgetting_who_was_away_longest(clock: Clock, monk
     for who in ("ann", "ann", "ann", "bob", "carol"):
         rates.take(RATE, who)
     rates.take(RATE, "ann")  # was forgotten, and so begins anew
+
+
+async def test_a_page_says_it_in_words_with_the_time(limited: House):
+    ann = await limited.key("ann")
+    limited.app.state.rates.take(READS, ann["Authorization"].split("_")[1], READS.burst)  # type: ignore[attr-defined]
+    page = await limited.http.get("/", headers=ann | {"Accept": "text/html", "Accept-Language": "ja"})
+    assert page.status_code == 429
+    assert page.headers["Retry-After"] == "1"
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "短時間のリクエストが多すぎます。1 秒後に" in page.text

@@ -331,3 +331,16 @@ async def test_a_message_is_written_again(page: Any, url: str, new_session: NewS
     await page.locator(".user_message").hover()
     await page.get_by_role("button", name="Edit and send again").click()
     assert await page.get_by_label("Message to the agent").input_value() == "Say *hello*\n\n- twice"
+
+
+async def test_what_was_wrong_is_said_in_the_language_of_the_page(
+    page: Any, url: str, services: Services, new_session: NewSession
+) -> None:
+    await new_session(phase="waiting")
+    await page.context.add_cookies([{"name": "nightshift_language", "value": "ja", "url": url}])
+    await page.goto(f"{url}/sessions/s-1")
+    await services.log.project("s-1", 2, {"phase": "deleting"})
+    await page.get_by_label("エージェントへのメッセージ").fill("まだ")
+    await page.get_by_role("button", name="送信").click()
+    await page.get_by_text("このセッションは削除中のため、何も受け付けません。").wait_for()
+    page.complaints[:] = [text for text in page.complaints if "409" not in text]  # the refusal itself
