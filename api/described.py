@@ -36,7 +36,7 @@ EXAMPLES: dict[str, Any] = {
 _OWN_ERRORS = {
     "reserve_model_call": [402],
     "list_sessions": [400],  # a cursor of somewhere else
-    "list_audit": [400],
+    "list_audit_entries": [400],
     "change_agent": [412],
 }
 _PROBLEM = {
