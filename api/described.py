@@ -34,6 +34,7 @@ EXAMPLES: dict[str, Any] = {
 }
 """By operation. The tests send them."""
 _OWN_ERRORS = {
+    "create_session": [404],  # an agent that is not there
     "reserve_model_call": [402],
     "list_sessions": [400],  # a cursor of somewhere else
     "list_audit_entries": [400],
