@@ -104,7 +104,7 @@ async def test_hints_of_the_live_channel_are_followed_and_it_is_joined_again(
 ) -> None:
     await new_session()
     await page.goto(f"{url}/sessions/s-1")
-    for text in ("first", "after a reconnect"):
+    for text in ("at once", "after a reconnect"):
         socket = await asyncio.wait_for(channel.get(), 10)
         await page.wait_for_timeout(500)  # let the fetch that follows a connection pass: only the hint is left
         await say(ItemKind.NOTICE, text)
