@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 
 from pydantic import Field
@@ -29,7 +29,7 @@ class DeviceView(Model):
     """Follows from the endpoint: its SHA-256 in hex, the first 32 characters."""
     name: str = Field(max_length=100)
     """For people to tell theirs apart."""
-    moments: frozenset[Moment]
+    moments: list[Moment]
     created_at: datetime
 
 
@@ -49,7 +49,7 @@ async def register(
     store: Store,
     owner: str,
     subscription: Subscription,
-    moments: Iterable[Moment],
+    moments: Collection[Moment],
     *,
     name: str,
     language: str,
@@ -64,7 +64,7 @@ async def register(
         id=device_id(subscription.endpoint),
         owner=owner,
         name=name,
-        moments=frozenset(moments),
+        moments=[each for each in Moment if each in moments],
         created_at=utc_now(),
         language=language,
         server_key=server_key,

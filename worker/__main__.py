@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import logging
 import os
 import signal
@@ -51,7 +52,8 @@ async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Out
     try:
         log = Log(plane, secrets, Attachments(Outputs(folder / attachments.FOLDER), plane.file))
         prepared = _sandbox(folder, outputs, programs)
-        sandbox, config, _ = await asyncio.gather(prepared, plane.session(), log.catch_up())
+        library = asyncio.to_thread(importlib.import_module, "openai")  # half a second of types
+        sandbox, config, *_ = await asyncio.gather(prepared, plane.session(), log.catch_up(), library)
         guard = Guard(None if sandbox.user else sandbox.limits, folder)
         secrets.add(config.endpoint.api_key)
         for value in config.mcp.secrets.values():
@@ -150,7 +152,7 @@ def start() -> int:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Masked(secrets))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for chatty in ("httpx", "httpx2"):
+    for chatty in ("httpx", "httpx2", "openai"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         return asyncio.run(main(data, secrets))

@@ -31,7 +31,7 @@ for tool in git gh rg jq node npm uv uvx docker python3; do
 done
 check 'Python 3.13' /opt/nightshift/venv/bin/python -c 'import sys; assert sys.version_info[:2] == (3, 13)'
 check 'the agent may run it, too' as agent "$(readlink -f /opt/nightshift/venv/bin/python)" -I -S -c 'import glob; glob.translate'
-check 'libraries of the worker' /opt/nightshift/venv/bin/python -c 'import azure.identity, httpx, pydantic, websockets'
+check 'libraries of the worker' /opt/nightshift/venv/bin/python -c 'import azure.identity, httpx, openai, pydantic, websockets'
 check 'the browser starts' as agent bash -c "NODE_PATH=\$(npm root -g) PLAYWRIGHT_BROWSERS_PATH=/opt/browsers node -e \"require('playwright').chromium.launch().then(b => b.close())\""
 
 check 'units are sound' systemd-analyze verify /etc/systemd/system/nightshift-worker.service /etc/systemd/system/nightshift-firewall.service

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from nightshift.errors import ContextTooLong, NightshiftError, Permanent, Retryable
 from worker.model.port import ModelFault
-from worker.model.wire import object_of
+
+if TYPE_CHECKING:
+    import openai
 
 TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|context (length|window|size)|maximum context|prompt is too long"
@@ -27,30 +27,23 @@ OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not
 PASSING = {408, 409, 425, 429}
 
 
-class Refused(Exception):
-    """The server answered with an error's status."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        try:
-            body: Any = response.json()
-        except ValueError:
-            body = None
-        body = object_of(body).get("error", body)  # not all wrap it
-        error = object_of(body)
-        self.status = response.status_code
-        self.headers = response.headers
-        self.code, self.param = error.get("code"), str(error.get("param") or "")
-        self.message = str(error.get("message") or body or response.text.strip() or f"status {self.status}")
-        self.said = f"{self.code} {self.param} {self.message} {body}".lower()
-        super().__init__(self.message)
-
-
-def judged(fault: Refused | httpx.RequestError, model: str, url: str) -> NightshiftError:
+def judged(fault: openai.OpenAIError, model: str, url: str | None) -> NightshiftError:
     """As one of ours: Retryable, ContextTooLong or ModelFault."""
-    if isinstance(fault, Refused):
-        return _of_status(fault, model)
-    cause = f"{type(fault).__name__}: {fault}".rstrip(": ")
-    return Retryable(f"The model server at {url} does not answer ({cause})")
+    import openai
+
+    match fault:
+        case openai.APIConnectionError():
+            return Retryable(f"The model server at {url or 'api.openai.com'} does not answer ({_cause(fault)})")
+        case openai.APIStatusError():
+            return _of_status(fault, model)
+        case openai.APIError():
+            return of_body(fault.body, fault.message)
+        case _:
+            return ModelFault(
+                "model_access",
+                f"The model client cannot start: {fault}",
+                "Configure the model endpoint and its key.",
+            )
 
 
 def of_body(body: Any, otherwise: str = "") -> NightshiftError:
@@ -68,11 +61,13 @@ def of_body(body: Any, otherwise: str = "") -> NightshiftError:
     return Retryable(f"The model server broke off: {message}")
 
 
-def unsupported(fault: Refused, used: Iterable[str]) -> str | None:
+def unsupported(fault: openai.OpenAIError, used: Iterable[str]) -> str | None:
     """Which of the things in the request that can be done without the server refuses."""
-    if fault.status not in (400, 422):
+    import openai
+
+    if not isinstance(fault, openai.BadRequestError | openai.UnprocessableEntityError):
         return None
-    said, param = fault.said, fault.param
+    said, param = _said(fault), fault.param or ""
     if TOO_LONG.search(said):
         return None
     for name in sorted(used, key=len, reverse=True):
@@ -82,22 +77,24 @@ def unsupported(fault: Refused, used: Iterable[str]) -> str | None:
     return None
 
 
-def foreign_reasoning(fault: Refused) -> bool:
+def foreign_reasoning(fault: openai.OpenAIError) -> bool:
     """Whether it cannot read the encrypted reasoning: another organisation, account or model wrote it."""
-    return fault.status == 400 and (
+    import openai
+
+    return isinstance(fault, openai.BadRequestError) and (
         fault.code == "invalid_encrypted_content"
-        or ("encrypted content" in fault.said and re.search("verif|decrypt|pars", fault.said) is not None)
+        or ("encrypted content" in _said(fault) and re.search("verif|decrypt|pars", _said(fault)) is not None)
     )
 
 
-def _of_status(fault: Refused, model: str) -> NightshiftError:
-    status, said, message = fault.status, fault.said, fault.message[:2000]
-    again = fault.headers.get("x-should-retry")
+def _of_status(fault: openai.APIStatusError, model: str) -> NightshiftError:
+    status, said, message = fault.status_code, _said(fault), f"{fault.message[:2000]}"
+    again = fault.response.headers.get("x-should-retry")
     if fault.code in OUT_OF_MONEY:
         return _unpaid(message)
     if again != "false" and (status >= 500 or status in PASSING or again == "true"):
         what = "limits the rate" if status == 429 else f"failed ({status})"
-        return Retryable(f"The model server {what}: {message[:300]}", retry_after(fault.headers))
+        return Retryable(f"The model server {what}: {message[:300]}", retry_after(fault.response.headers))
     if status in (401, 403):
         advice = "Check the key, or the role of the machine's identity, at the model endpoint."
         return ModelFault("model_access", f"The model server refused its key: {message}", advice)
@@ -142,3 +139,13 @@ def _unpaid(message: str) -> ModelFault:
     return ModelFault(
         "model_quota", f"The model server's quota is used up: {message}", "Raise it, then send a message."
     )
+
+
+def _said(fault: openai.APIStatusError) -> str:
+    return f"{fault.code} {fault.param} {fault.message} {fault.body}".lower()
+
+
+def _cause(fault: openai.APIConnectionError) -> str:
+    """The reason beneath: the client's own words are just 'Connection error.'"""
+    cause = fault.__cause__
+    return f"{type(cause).__name__}: {cause}".rstrip(": ") if cause else fault.message

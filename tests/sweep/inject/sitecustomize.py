@@ -257,7 +257,7 @@ def watch_http(points: Points, role: str) -> None:
     import httpx
     import httpx2
 
-    for client in (httpx.AsyncClient, httpx2.AsyncClient):  # the second is mcp's
+    for client in (httpx.AsyncClient, httpx2.AsyncClient):  # the second is openai's and mcp's
         _watch_client(points, client)
 
 
