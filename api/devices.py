@@ -29,7 +29,7 @@ _SYSTEMS = {"iPhone": "iPhone", "iPad": "iPad", "Android": "Android", "Windows":
 class NewDevice(Model):
     subscription: Subscription
     """`PushSubscription.toJSON()`, made with `key` of `GET /api/devices`."""
-    moments: Annotated[list[Moment], Field(min_length=1)] = list(Moment)
+    moments: list[Moment] = Field(default=list(Moment), min_length=1)
     """What it is told of: needs (approval, plan, budget, limit), done, failed."""
     language: Annotated[str, Field(pattern=f"^({'|'.join(LANGUAGES)})$")] = "en"
 
