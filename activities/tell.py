@@ -15,8 +15,6 @@ from datetime import datetime, timedelta
 import httpx
 from pydantic import Field
 
-from api.pages.words import words
-from api.views import title
 from nightshift.devices import Device, list_devices, remove
 from nightshift.errors import Conflict, NotFound, Permanent, PreconditionFailed, Retryable
 from nightshift.log import utc_now
@@ -28,6 +26,7 @@ from nightshift.services import Services
 from nightshift.settings import Settings, Webhook
 from nightshift.webhook import News, deliver
 from nightshift.webpush import Gone, Message, WebPush
+from nightshift.words import words
 
 TIME = 3.0
 """Seconds that push services get: the session waits for them."""
@@ -143,7 +142,7 @@ async def _to_device(
 ) -> None:
     push = WebPush.of(services.settings)
     message = Message(
-        title=title(session),
+        title=session.shown_title,
         body=words(device.language)(f"push.{news.reason}"),
         url=f"/sessions/{session.id}",
         tag=session.id,
@@ -166,7 +165,7 @@ async def _to_webhook(
         at=told.since,
         session=session.id,
         owner=session.owner,
-        title=title(session),
+        title=session.shown_title,
         phase=session.phase,
         reason=news.reason,
         url=f"{settings.public_url}/sessions/{session.id}",

@@ -11,13 +11,13 @@ from pydantic import Field
 from api.audit import note
 from api.auth import KEY_SCHEMES, Reader, Writer
 from api.dependencies import ServicesDep
-from api.pages.words import LANGUAGES, words
 from nightshift import devices
 from nightshift.devices import DeviceView, device_id, own_device
 from nightshift.errors import NotFound, Permanent, Unprocessable
 from nightshift.models import Model, new_id
 from nightshift.moments import Moment
 from nightshift.webpush import Gone, Message, Subscription, WebPush
+from nightshift.words import LANGUAGES, words
 
 router = APIRouter(prefix="/api/devices", tags=["devices"], dependencies=KEY_SCHEMES)
 _TIMEOUT = 10.0

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nightshift.errors import NotFound, Retryable, TooLarge, TooManyRequests, Unauthorized, UserError
+from nightshift.words import asked, fault, told
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER = 5
@@ -53,9 +54,7 @@ def wants_page(request: Request) -> bool:
 
 
 def problem(request: Request, error: UserError, headers: Mapping[str, str] | None = None, **extra: Any) -> JSONResponse:
-    from api.pages.words import asked, told  # the pages need the problems, so these cannot need them before
-
-    language = asked(request)
+    language = asked(request.cookies, request.headers)
     detail = told(language, error) if language else str(error)
     type = f"urn:nightshift:{error.code}"
     body = Problem(type=type, title=error.title, status=error.status, detail=detail, **extra)
@@ -104,14 +103,12 @@ async def _retryable(request: Request, error: Retryable) -> JSONResponse:
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-    from api.pages.words import asked, fault
-
     found: Sequence[dict[str, Any]] = error.errors()
     if _is_unparsed_body(request, found):
         return problem(request, PlainError(415, "Send JSON with the header 'Content-Type: application/json'"))
     errors = [FieldError(field=_field(each["loc"]), message=_words(each)) for each in found[:_MOST_ERRORS]]
     detail = "; ".join(f"{each.field}: {each.message}" for each in errors[:3])
-    if language := asked(request):
+    if language := asked(request.cookies, request.headers):
         for each, which in zip(errors, found, strict=False):
             each.message = fault(language, each.field, which["type"], each.message, which.get("ctx", {}))
         detail = "; ".join(each.message for each in errors[:3])

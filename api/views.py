@@ -172,11 +172,6 @@ def links(session_id: str) -> Links:
     )
 
 
-def title(session: Session) -> str:
-    first_line = session.request.message.strip().splitlines()[0]
-    return session.title or session.request.title or first_line[:80]
-
-
 def view(
     session: Session, default_model: str, durable: dict[str, str] | None = None, default_budget: float | None = None
 ) -> SessionView:
@@ -184,7 +179,7 @@ def view(
     return SessionView.model_validate(
         kept
         | {
-            "title": title(session),
+            "title": session.shown_title,
             "repository": session.request.repository,
             "model": session.request.model or default_model,
             "effort": session.request.effort,

@@ -342,6 +342,11 @@ class Session(Model):
     """The newest budget that the user set on the way; None: the request's."""
     failure: Failure | None = None
 
+    @property
+    def shown_title(self) -> str:
+        """The agent's, else the user's, else how the task begins."""
+        return self.title or self.request.title or self.request.message.strip().splitlines()[0][:80]
+
 
 class Power(StrEnum):
     """What a machine is doing, as its provider says."""

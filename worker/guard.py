@@ -94,12 +94,14 @@ class Tree:
 
 
 class Guard:
-    """Looks at this process's children and their children. Without limits it does nothing: a machine of Azure's is its
-    agent's own, and its processes are another user's."""
+    """Looks at the children that this process has from now on, and their children. Without limits it does nothing: a
+    machine of Azure's is its agent's own, and its processes are another user's."""
 
     def __init__(self, limits: Limits | None, folder: Path) -> None:
         self._limits = limits
         self._folder = folder
+        self._others = {tree.root for tree in trees()}
+        """They were there before any tool."""
         self.ended: dict[str, str] = {}
         """What was ended here, and why: by the mark that it was started with."""
 
@@ -112,7 +114,8 @@ class Guard:
     def look(self, limits: Limits, mark: str) -> None:
         with suppress(ChildProcessError):
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)  # raises if there are none, which is cheap
-            if found := _exceeded(limits, trees(), self._folder):
+            tools = [tree for tree in trees() if tree.root not in self._others]
+            if found := _exceeded(limits, tools, self._folder):
                 tree, why = found
                 name = next(filter(None, (_marked(pid, mark) for pid in tree.pids)), "")
                 logger.warning("ended process %d (%s): %s", tree.root, name, why)

@@ -14,7 +14,6 @@ from fastapi import APIRouter, Query, Response
 
 from api.pages.frame import Frame, FrameDep
 from api.pages.route import HEADERS, PageRoute
-from api.views import title
 from nightshift.errors import NotFound
 from nightshift.log import utc_now
 from nightshift.spending import Line, Month, Spent, lines, month_of, spending
@@ -100,7 +99,7 @@ async def _titles(frame: Frame, sessions: list[Line]) -> dict[str, str]:
 
     async def look(id: str) -> tuple[str, str] | None:
         try:
-            return id, title(await frame.services.log.session(id))
+            return id, (await frame.services.log.session(id)).shown_title
         except NotFound:
             return None
 

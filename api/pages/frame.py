@@ -15,12 +15,12 @@ from api.auth import Principal, Reader, Via
 from api.dependencies import ServicesDep
 from api.pages.route import HEADERS
 from api.pages.templates import Look, look_of, render
-from api.pages.words import Words, words
 from api.sessions import list_sessions
 from api.views import SessionView
 from nightshift.models import Phase
 from nightshift.people import read_places
 from nightshift.services import Services
+from nightshift.words import Words, words
 
 RAIL = 40
 """Sessions in the rail."""

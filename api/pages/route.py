@@ -12,9 +12,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
 from api.auth import SignInNeeded
-from api.pages.words import told
 from api.problems import wants_page
 from nightshift.errors import TooManyRequests, Unprocessable, UserError
+from nightshift.words import told
 
 HEADERS = {
     "Content-Security-Policy": (

@@ -12,10 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from api.pages.assets import modules, static
-from api.pages.words import LANGUAGES, asked, words
 from nightshift import rendering
 from nightshift.models import UsageTotal
 from nightshift.ports import Order
+from nightshift.words import LANGUAGES, asked, words
 
 TEMPLATES = Path(__file__).parents[2] / "web" / "templates"
 THEMES = ("auto", "light", "dark")
@@ -41,7 +41,7 @@ def look_of(request: Request) -> Look:
         return value if value in values else otherwise
 
     return Look(
-        asked(request) or Look.language,
+        asked(request.cookies, request.headers) or Look.language,
         chosen("theme", THEMES, "auto"),
         chosen("rail", ("open", "closed"), "open"),
         cast(Order, chosen("order", ORDERS, "created")),

@@ -12,9 +12,9 @@ import pytest
 
 from api.pages.assets import STATIC
 from api.pages.templates import TEMPLATES
-from api.pages.words import LANGUAGES, catalogue, preferred, words
 from api.problems import PlainError
 from nightshift.errors import UserError
+from nightshift.words import LANGUAGES, catalogue, preferred, words
 
 ROOT = Path(__file__).parents[2]
 

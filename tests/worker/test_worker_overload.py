@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -90,15 +91,24 @@ time.sleep(1000)'"""
 
 
 async def test_memory_that_processes_share_counts_once(tmp_path: Path, box: Sandbox) -> None:
+    others, guard = {tree.root for tree in trees()}, Guard(None, tmp_path)
     async with workbench(tmp_path, configuration(), Tokens(fetch, lambda token: None), Secrets(), box) as bench:
         await use(bench, "shell", command=SHARED, background=True)
         await until(lambda: bench.background.job("bg1").process.capture.printed)
-        found = trees()
+        found = [tree for tree in trees() if tree.root not in others]
         assert sum(tree.memory for tree in found) > 600 * MB
         assert sum(tree.exact_memory() for tree in found) < 400 * MB
-        guard = Guard(Limits(memory=500 * MB), tmp_path)
         guard.look(Limits(memory=500 * MB), process.CALL_MARK)
         assert not guard.ended
+        guard.look(Limits(memory=50 * MB), process.CALL_MARK)
+        assert len(guard.ended) == 1
+
+
+async def test_what_was_there_before_is_no_tool(tmp_path: Path) -> None:
+    other = await asyncio.create_subprocess_exec("sleep", "1000")
+    Guard(None, tmp_path).look(Limits(processes=0), process.CALL_MARK)
+    other.terminate()
+    assert await other.wait() == -signal.SIGTERM, "nothing had killed it before"
 
 
 async def test_on_a_full_disk_the_one_that_writes_is_ended(tmp_path: Path, box: Sandbox) -> None:

@@ -1,4 +1,4 @@
-"""The pages' words: one catalogue a language in web/words, and which language a request asks for."""
+"""What people read, in their language: one catalogue each in web/words, and which of them somebody asks for."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from starlette.requests import Request
-
 from nightshift.errors import UserError
 
-FOLDER = Path(__file__).parents[2] / "web" / "words"
+FOLDER = Path(__file__).parents[1] / "web" / "words"
 COOKIE = "nightshift_language"
 LANGUAGES = {"en": "English", "ja": "日本語"}
 """The first is taken where a browser asks for none of them."""
@@ -61,10 +59,10 @@ def _flat(table: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
     return found
 
 
-def asked(request: Request) -> str | None:
+def asked(cookies: Mapping[str, str], headers: Mapping[str, str]) -> str | None:
     """The language of ours that a page chose, or that a browser asks for; None: a program, or another language."""
-    chosen = request.cookies.get(COOKIE, "")
-    return chosen if chosen in LANGUAGES else preferred(request.headers.get("Accept-Language", ""))
+    chosen = cookies.get(COOKIE, "")
+    return chosen if chosen in LANGUAGES else preferred(headers.get("Accept-Language", ""))
 
 
 def told(language: str, error: UserError) -> str:
