@@ -5,7 +5,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 # Many tests wait for processes, so two go side by side. What shares a file shares its servers.
-TESTS := $(PY) -m pytest -n 2 --dist loadfile
+TESTS := $(PY) -m pytest -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test check format bench eval record sweep clean
