@@ -34,7 +34,7 @@ check: $(READY)  ## what CI runs: format, lint, types, tests
 format: $(READY)  ## format and mend what can be mended
 	@$(VENV)/bin/ruff format . && $(VENV)/bin/ruff check --fix .
 
-bench: $(READY)  ## figures, each as a ratio in one run, in two minutes (BENCH=--full: larger and thrice, in twenty)
+bench: $(READY)  ## figures, each as a ratio in one run, in four minutes (BENCH=--full: larger and thrice, in twenty)
 	@$(PY) -m bench $(BENCH)
 
 eval: $(READY)  ## small bugs solved by your model (OPENAI_API_KEY ...), or by the scripted one (EVAL="spans table": some)
