@@ -96,12 +96,13 @@ async def list_sessions(
     phase: Annotated[Phase | None, Query(description="Only those in this phase.")] = None,
     repository: Narrow = None,
     model: Narrow = None,
+    agent: Annotated[str | None, Query(max_length=200, description="The name that its agent had.")] = None,
     owner: Narrow = None,
     q: Annotated[str | None, Query(max_length=200, description="Part of title, request, repository or id.")] = None,
     order: Annotated[Order, Query(description="By title from A to Z, else the greatest first.")] = "created",
 ) -> SessionsPage:
     """`owner` is for admins; everybody else sees their own in any case."""
-    asked = {"phase": phase, "repository": repository, "model": model, "text": (q or "").strip()}
+    asked = {"phase": phase, "repository": repository, "model": model, "agent": agent, "text": (q or "").strip()}
     find = cast(Find, {name: str(wanted) for name, wanted in asked.items() if wanted})
     whose = owner or None if principal.is_admin else principal.subject
     page, next_cursor = await services.log.sessions(limit, cursor, owner=whose, find=find, order=order)

@@ -307,6 +307,8 @@ def _session_body(session: Session) -> dict[str, Any]:
         find["repository"] = asked.repository
     if asked.model:
         find["model"] = asked.model
+    if session.agent:
+        find["agent"] = session.agent.name
     sort = {
         "active": session.updated_at.isoformat(),
         "cost": f"{session.usage.cost_usd or 0:015.6f}",

@@ -31,7 +31,7 @@ class Page:
     """Opaque; None when there is no more."""
 
 
-type Find = Mapping[Literal["phase", "repository", "model", "text"], str]
+type Find = Mapping[Literal["phase", "repository", "model", "agent", "text"], str]
 NOTHING_ELSE: Find = {}
 
 type Order = Literal["created", "active", "cost", "title"]
@@ -43,8 +43,8 @@ class Store(Protocol):
 
     A body may carry indexed fields: `key` (a client-made id, looked up with `find`), and `kind` and `owner` (listed
     over all partitions, newest `created_at` first, with `newest`). What it has in `find` narrows such a list: `phase`,
-    `repository` and `model` as they are, `text` by any part of it. In another order it is listed by the text that it
-    has for it in `sort`, and may be left out without one.
+    `repository`, `model` and `agent` as they are, `text` by any part of it. In another order it is listed by the text
+    that it has for it in `sort`, and may be left out without one.
     """
 
     async def create(self, partition: str, id: str, body: Body) -> Document:

@@ -30,6 +30,7 @@ async def show_sessions(
     phase: Narrow = None,
     repository: Narrow = None,
     model: Narrow = None,
+    agent: Narrow = None,
     owner: Narrow = None,
     order: Order | None = None,
     fragment: bool = False,
@@ -37,7 +38,7 @@ async def show_sessions(
     """A form sends its empty fields, too: they narrow nothing."""
     if phase and phase not in list(Phase):
         raise UserError(f"There is no phase '{phase}'", "no-phase", phase=phase)
-    asked = {"q": q, "phase": phase, "repository": repository, "model": model, "owner": owner}
+    asked = {"q": q, "phase": phase, "repository": repository, "model": model, "agent": agent, "owner": owner}
     filters = {name: value for name, value in asked.items() if value}
     listed, places = await asyncio.gather(
         list_sessions(
@@ -48,6 +49,7 @@ async def show_sessions(
             phase=Phase(phase) if phase else None,
             repository=repository,
             model=model,
+            agent=agent,
             owner=owner,
             q=q,
             order=order or frame.look.order,
@@ -71,6 +73,7 @@ async def show_sessions(
         order=order or frame.look.order,
         repositories=sorted({row.session.repository for row in rows if row.session.repository}),
         models=sorted({row.session.model for row in rows}),
+        agents=sorted({row.session.agent.name for row in rows if row.session.agent}),
     )
     if order and order != frame.look.order:
         keep(page, "order", order, frame.request)

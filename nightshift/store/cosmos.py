@@ -47,7 +47,7 @@ MOST_AT_ONCE = 1000
 """Items of one answer."""
 NOWHERE = "-"
 
-_FIND = {name: f" AND c.find.{name} = @{name}" for name in ("phase", "repository", "model")} | {
+_FIND = {name: f" AND c.find.{name} = @{name}" for name in ("phase", "repository", "model", "agent")} | {
     "text": " AND CONTAINS(c.find.text, @text)"
 }
 

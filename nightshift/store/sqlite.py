@@ -49,6 +49,7 @@ _FIND = {  # word for word as in the indexes
     "phase": " AND json_extract(body, '$.find.phase') = ?",
     "repository": " AND json_extract(body, '$.find.repository') = ?",
     "model": " AND json_extract(body, '$.find.model') = ?",
+    "agent": " AND json_extract(body, '$.find.agent') = ?",
     "text": " AND instr(json_extract(body, '$.find.text'), ?)",
 }
 _SORT = {"created": "created_at"} | {

@@ -207,6 +207,21 @@ async def test_a_session_begins_with_what_its_agent_says_unless_it_says_otherwis
     assert (plain["agent_prompt"], plain["tools"], plain["mcp"]["servers"]) == ("", None, {})
 
 
+async def test_sessions_are_listed_by_the_name_of_their_agent(house: House):
+    made = await make(house)
+    reviewed, _ = await house.begin(agent=made["id"]), await house.begin()
+    await house.http.delete(f"/api/agents/{made['id']}")
+
+    async def listed(agent: str) -> list[str]:
+        answer = await house.http.get("/api/sessions", params={"agent": agent})
+        return [each["id"] for each in answer.json()["sessions"]]
+
+    assert (await listed("Reviewer"), await listed("Review"), len(await listed(""))) == ([reviewed], [], 2)
+    page = (await house.http.get("/sessions", params={"agent": "Reviewer"})).text
+    assert 'value="Reviewer"' in page
+    assert page.count('<input type="checkbox" value="s-') == 1
+
+
 async def test_editing_or_deleting_an_agent_changes_no_session(house: House):
     made = await make(house)
     id = await house.begin(agent=made["id"])

@@ -246,6 +246,7 @@ async def test_a_list_is_narrowed_by_what_documents_say_of_themselves(store: Sto
         find = {"phase": "working" if number % 3 else "failed", "text": f"task {number} of o'neil_%"}
         if number % 2:
             find["repository"] = "octo/demo"
+            find["agent"] = "Reviewer"
         owner = "ann" if number < 8 else "bob"
         body = {"kind": "session", "created_at": f"2026-01-{number + 1:02}", "owner": owner, "find": find}
         await store.create(f"s-{number}", "session", body)
@@ -264,6 +265,7 @@ async def test_a_list_is_narrowed_by_what_documents_say_of_themselves(store: Sto
     assert await found({"phase": "failed"}) == [9, 6, 3, 0]
     assert await found({"phase": "failed"}, "ann") == [6, 3, 0]
     assert await found({"phase": "failed", "repository": "octo/demo"}) == [9, 3]
+    assert await found({"agent": "Reviewer"}, "ann") == [7, 5, 3, 1]
     assert await found({"text": "task 1"}) == [11, 10, 1]
     assert await found({"text": "neil_%"}, "bob") == [11, 10, 9, 8]
     assert await found({"text": "nothing of the kind"}) == []
