@@ -103,6 +103,11 @@ class Retryable(NightshiftError):
         self.retry_after = retry_after
 
 
+def may_pass(status: int) -> bool:
+    """Whether the same HTTP request may succeed later, for all that an answer of this status tells."""
+    return status >= 500 or status in (408, 425, 429)
+
+
 class Permanent(NightshiftError):
     """It will not work however often it is tried. `advice` tells a person what to do."""
 

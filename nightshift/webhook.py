@@ -8,12 +8,11 @@ from datetime import datetime
 
 import httpx
 
-from nightshift.errors import Permanent, Retryable
+from nightshift.errors import Permanent, Retryable, may_pass
 from nightshift.models import Model, Phase
 from nightshift.settings import Webhook
 
 SIGNATURE = "X-Nightshift-Signature"
-_PASSING = {408, 425, 429}
 
 
 class News(Model):
@@ -41,7 +40,7 @@ async def deliver(http: httpx.AsyncClient, webhook: Webhook, news: News) -> None
         answer = await http.post(webhook.url, content=body, headers=headers)
     except httpx.HTTPError as error:
         raise Retryable(f"the webhook did not answer: {type(error).__name__}") from error
-    if answer.status_code >= 500 or answer.status_code in _PASSING:
+    if may_pass(answer.status_code):
         raise Retryable(f"the webhook answered {answer.status_code}")
     if not answer.is_success:
         raise Permanent(f"the webhook refused the news: {answer.status_code}", "Look at NIGHTSHIFT_WEBHOOK_URL.")

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import Field, field_validator
 
-from nightshift.errors import Permanent, Retryable
+from nightshift.errors import Permanent, Retryable, may_pass
 from nightshift.models import Model
 from nightshift.settings import Settings
 
@@ -34,7 +34,6 @@ logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of every URL at
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of the curve P-256."""
 _BASE64URL = r"^[A-Za-z0-9_-]+=*$"
-_PASSING = {408, 425, 429}
 
 
 class Gone(Permanent):
@@ -149,7 +148,7 @@ def _judge(host: str, answer: httpx.Response) -> None:
         return
     if status in (404, 410):
         raise Gone(f"{host}: the browser takes no notifications any more")
-    if status >= 500 or status in _PASSING:
+    if may_pass(status):
         raise Retryable(f"{host}: {words}")
     raise Permanent(f"{host} refused the notification: {words}")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from nightshift.errors import BudgetExhausted, Permanent, Retryable, StaleGeneration, Unauthorized
+from nightshift.errors import BudgetExhausted, Permanent, Retryable, StaleGeneration, Unauthorized, may_pass
 from nightshift.models import (
     Draft,
     FileRef,
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 BATCH = 50
 """Items that one POST may carry."""
 LONGEST_PAUSE = 15.0
-PASSING = {408, 425, 429}
 
 
 class ControlPlane:
@@ -112,7 +111,7 @@ class ControlPlane:
             raise BudgetExhausted(_detail(response))
         if status == 409:
             raise StaleGeneration(reason)
-        if status >= 500 or status in PASSING:
+        if may_pass(status):
             raise Retryable(reason, _seconds(response.headers.get("Retry-After")))
         raise Permanent(reason, "The control plane refused the worker's request; its log says more.")
 

@@ -16,7 +16,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import ClientAuthenticationError
 
 from nightshift.azure import retry_after
-from nightshift.errors import Permanent, Retryable
+from nightshift.errors import Permanent, Retryable, may_pass
 from nightshift.machines.local import machine_name
 from nightshift.models import Failure, MachineInfo, MachineSpec, MachineState, Power
 
@@ -119,7 +119,7 @@ class ContainerMachines:
                 f"The session pool refused the app: {answer.status_code}",
                 "Give its identity the role 'Azure ContainerApps Session Executor' on the pool.",
             )
-        if answer.status_code in (408, 429) or answer.status_code >= 500:
+        if may_pass(answer.status_code):
             raise Retryable(
                 f"The session pool is busy: {answer.status_code} {answer.text[:200]}", retry_after(answer.headers)
             )

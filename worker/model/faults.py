@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from nightshift.errors import ContextTooLong, NightshiftError, Permanent, Retryable
+from nightshift.errors import ContextTooLong, NightshiftError, Permanent, Retryable, may_pass
 from worker.model.port import ModelFault
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ REFUSES = re.compile(
 )
 NO_MODEL = re.compile(r"model_not_found|deploymentnotfound|model.{0,80}does not exist|unknown_model|no such model")
 OUT_OF_MONEY = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
-PASSING = {408, 409, 425, 429}
 
 
 def judged(fault: openai.OpenAIError, model: str, url: str | None) -> NightshiftError:
@@ -89,10 +88,11 @@ def foreign_reasoning(fault: openai.OpenAIError) -> bool:
 
 def _of_status(fault: openai.APIStatusError, model: str) -> NightshiftError:
     status, said, message = fault.status_code, _said(fault), f"{fault.message[:2000]}"
+    passes = may_pass(status) or status == 409  # "conflict": OpenAI asks for another try
     again = fault.response.headers.get("x-should-retry")
     if fault.code in OUT_OF_MONEY:
         return _unpaid(message)
-    if again != "false" and (status >= 500 or status in PASSING or again == "true"):
+    if again != "false" and (passes or again == "true"):
         what = "limits the rate" if status == 429 else f"failed ({status})"
         return Retryable(f"The model server {what}: {message[:300]}", retry_after(fault.response.headers))
     if status in (401, 403):
@@ -105,7 +105,7 @@ def _of_status(fault: openai.APIStatusError, model: str) -> NightshiftError:
     if status == 404 or NO_MODEL.search(said):
         advice = "Choose another model or deploy this one; if it is there, check the endpoint's URL."
         return ModelFault("model_unknown", f"The model server has no {model!r}: {message}", advice)
-    if status >= 500 or status in PASSING:
+    if passes:
         return ModelFault("model_unavailable", f"The model server failed: {message}", "Send a message to try again.")
     return ModelFault("model_refused", f"The model server refused the request: {message}", _ANEW)
 
