@@ -49,11 +49,13 @@ class Told(Model):
 async def tell(services: Services, session: Session) -> None:
     """Once for what the session came to. Raises nothing of the push services'."""
     news = turned(session)
-    if news is None or (news.moment is Moment.DONE and await _was_interrupted(services, session)):
+    if news is None:
         return
     document = await services.store.read(session.id, _TOLD)
     told = _told(document)
     if told is not None and told.key == news.key and not told.owed:
+        return
+    if news.moment is Moment.DONE and await _was_interrupted(services, session):
         return
     devices = {each.id: each for each in await list_devices(services.store, session.owner)}
     if told is None or told.key != news.key:
