@@ -22,8 +22,9 @@ from api.dependencies import ServicesDep
 from api.rates import FAILURES, READS, WRITES, address_of, rates_of
 from nightshift import tokens
 from nightshift.entra import Account, signed_in
-from nightshift.errors import Forbidden, NotFound, Unauthorized
+from nightshift.errors import Forbidden, Unauthorized
 from nightshift.keys import PREFIX, Scope, verify_key
+from nightshift.log import no_session
 from nightshift.models import Session
 from nightshift.services import Services
 from nightshift.tokens import WorkerIdentity
@@ -142,7 +143,7 @@ async def own_session(services: Services, principal: Principal, session_id: str)
     """Raises NotFound, in the same words for a session that is not there and one that is somebody else's."""
     session = await services.log.session(session_id)
     if not principal.owns(session):
-        raise NotFound(f"There is no session '{session_id}'", "no-session", id=session_id)
+        raise no_session(session_id)
     return session
 
 

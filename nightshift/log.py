@@ -119,7 +119,7 @@ class Log:
     async def _session_document(self, session_id: str) -> Document:
         document = await self._store.read(session_id, SESSION)
         if document is None:
-            raise NotFound(f"There is no session '{session_id}'", "no-session", id=session_id)
+            raise no_session(session_id)
         return document
 
     # --- the streams ------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ class Log:
             except Conflict:
                 winner = await self._store.read(session_id, entry_id(stream, seq))
                 if winner is None:
-                    raise NotFound(f"There is no session '{session_id}'", "no-session", id=session_id) from None
+                    raise no_session(session_id) from None
                 if winner.body["key"] == body["key"]:
                     return _entry(stream, winner)
                 if generation is not None and _announces_newer(winner, generation):
@@ -297,11 +297,14 @@ def _session(document: Document) -> Session:
     return Session.model_validate({name: value for name, value in document.body.items() if name not in _LISTING})
 
 
+def no_session(session_id: str) -> NotFound:
+    return NotFound(f"There is no session '{session_id}'", "no-session", id=session_id)
+
+
 def _session_body(session: Session) -> dict[str, Any]:
     """With what lists of sessions are narrowed and sorted by."""
     asked = session.request
-    title = session.title or asked.title or ""
-    text = "\n".join((title, asked.message[:500], asked.repository or "", session.id))
+    text = "\n".join((session.shown_title, asked.message[:500], asked.repository or "", session.id))
     find = {"phase": session.phase.value, "text": text.casefold()}
     if asked.repository:
         find["repository"] = asked.repository
@@ -312,7 +315,7 @@ def _session_body(session: Session) -> dict[str, Any]:
     sort = {
         "active": session.updated_at.isoformat(),
         "cost": f"{session.usage.cost_usd or 0:015.6f}",
-        "title": (title or asked.message.strip())[:80].casefold(),
+        "title": session.shown_title.casefold(),
     }
     return session.model_dump(mode="json") | {"kind": SESSION, "find": find, "sort": sort}
 
