@@ -40,6 +40,20 @@ def tally(id: str) -> EntityInstanceId:
     return EntityInstanceId("Tally", id)
 
 
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> tuple[Event, Event]:
+    """The first is set when a sync has begun; none ends before the second is."""
+    syncing, disk = Event(), Event()
+    sync = database.SYNC
+
+    def slow(file: int) -> None:
+        syncing.set()
+        assert disk.wait(PATIENCE)
+        sync(file)
+
+    monkeypatch.setattr(database, "SYNC", slow)
+    return syncing, disk
+
+
 def child(ctx: OrchestrationContext, text: str) -> Steps:
     yield ctx.create_timer(timedelta(milliseconds=50))
     return (yield ctx.call_activity("work", input=text))
@@ -188,18 +202,10 @@ def test_what_fell_due_while_the_hub_was_stopped_is_done_once(rig: Rig) -> None:
 def test_nothing_is_acknowledged_and_no_activity_begins_before_the_sync(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    syncing, disk = Event(), Event()
-    sync = database.SYNC
-
-    def slow(file: int) -> None:
-        syncing.set()
-        assert disk.wait(PATIENCE)
-        sync(file)
-
     hand = rig.hand()
     schedule = pb.OrchestratorAction(id=1, scheduleTask=pb.ScheduleTaskAction(name="act"))
     with ThreadPoolExecutor() as threads:
-        monkeypatch.setattr(database, "SYNC", slow)
+        syncing, disk = slow_disk(monkeypatch)
         started = threads.submit(rig.start, "x", id="x")
         item = hand.get()  # a turn may begin: it acts on nothing but this file
         assert syncing.wait(PATIENCE)
@@ -259,18 +265,10 @@ def test_a_stop_with_grace_waits_for_what_is_in_hand_and_hands_out_no_more(rig: 
 def test_a_stop_waits_no_longer_than_it_was_given_and_answers_what_is_being_synced(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    syncing, disk = Event(), Event()
-    sync = database.SYNC
-
-    def slow(file: int) -> None:
-        syncing.set()
-        assert disk.wait(PATIENCE)
-        sync(file)
-
     hand = rig.hand()
     rig.start("held", id="held")
     hand.get()
-    monkeypatch.setattr(database, "SYNC", slow)
+    syncing, disk = slow_disk(monkeypatch)
     with ThreadPoolExecutor() as threads:
         started = threads.submit(rig.start, "x", id="x")
         assert syncing.wait(PATIENCE)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,14 +176,22 @@ async def until(page: Any, expression: str) -> None:
             await asyncio.sleep(0.03)
 
 
-@fixture
-async def page(browser: Any, url: str) -> AsyncIterator[Any]:
-    """A page, closed before its server. Its console must stay silent; complaints that a test expects are taken out of
-    `page.complaints`."""
+@asynccontextmanager
+async def opened(browser: Any) -> AsyncGenerator[Any]:
+    """A page whose console must stay silent; complaints that a test expects are taken out of `page.complaints`."""
     context = await browser.new_context()
     page = await context.new_page()
     page.set_default_timeout(10_000)
     page.complaints = attend(page)
-    yield page
-    await context.close()
+    try:
+        yield page
+    finally:
+        await context.close()
     assert page.complaints == []
+
+
+@fixture
+async def page(browser: Any, url: str) -> AsyncIterator[Any]:
+    """Closed before its server."""
+    async with opened(browser) as page:
+        yield page

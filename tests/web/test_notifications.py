@@ -18,7 +18,7 @@ from nightshift.people import read_places
 from nightshift.services import Services
 from nightshift.webpush import WebPush
 from tests.pushservice import Browser
-from tests.web.conftest import NewSession, Say, attend, fixture, until
+from tests.web.conftest import NewSession, Say, fixture, opened, until
 
 NEWS = {"title": "Mend the parser", "body": "Wants your yes", "url": "/sessions/s-1", "tag": "s-1"}
 SHOWN = "navigator.serviceWorker.ready.then(worker => worker.getNotifications())"
@@ -27,14 +27,9 @@ SHOWN = "navigator.serviceWorker.ready.then(worker => worker.getNotifications())
 @fixture
 async def allowed(browser: Any, url: str) -> AsyncIterator[Any]:
     """A page whose browser lets this site notify."""
-    context = await browser.new_context()
-    await context.grant_permissions(["notifications"], origin=url)
-    page = await context.new_page()
-    page.set_default_timeout(10_000)
-    page.complaints = attend(page)
-    yield page
-    await context.close()
-    assert page.complaints == []
+    async with opened(browser) as page:
+        await page.context.grant_permissions(["notifications"], origin=url)
+        yield page
 
 
 async def pushed(page: Any, news: dict[str, str]) -> None:
