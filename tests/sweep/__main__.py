@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import random
 import re
+import shutil
 import signal
 import sys
 import time
@@ -43,7 +44,7 @@ async def points(keep: Path | None = None) -> dict[Mode, int]:
 
 
 async def sweep(plans: Iterable[Plan], jobs: int, keep: Path | None = None, done: Path | None = None) -> list[Outcome]:
-    """`done`: where each plan that held is noted, a line each."""
+    """`done`: where each plan that held is noted, a line each; of these, `keep` keeps nothing."""
     outcomes: list[Outcome] = []
     waiting = list(reversed(list(plans)))
     total, begun = len(waiting), time.monotonic()
@@ -57,6 +58,8 @@ async def sweep(plans: Iterable[Plan], jobs: int, keep: Path | None = None, done
             elif done:
                 with done.open("a") as notes:
                     notes.write(f"{outcome.plan.name}\n")
+                if keep:  # hundreds of them would fill the disk
+                    shutil.rmtree(keep / outcome.plan.name)
             if len(outcomes) % 25 == 0:
                 print(f"{len(outcomes)} of {total} after {time.monotonic() - begun:.0f} s", flush=True)
 

@@ -33,9 +33,13 @@ class Outcome:
 
 
 async def run(plan: Plan, keep: Path | None = None) -> Outcome:
-    """Never raises for what the product did: that is in the outcome. `keep`: where a folder of everything stays."""
+    """Never raises for what the product did: that is in the outcome.
+
+    `keep`: where a folder of everything stays, in the place of an earlier run's.
+    """
     outcome, begun = Outcome(plan), time.monotonic()
     folder = keep / plan.name if keep else Path(tempfile.mkdtemp(prefix=f"sweep-{plan.name}-"))
+    shutil.rmtree(folder, ignore_errors=True)
     try:
         async with whole(plan, folder) as world:
             try:
