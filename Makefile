@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 TESTS := $(PY) -m pytest -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench eval record sweep clean
+.PHONY: help demo up test check format bench eval record sweep conformance clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 18
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 20
 
 $(READY): requirements.txt requirements-dev.txt scripts/python
 	@python="$$(scripts/python)" && { [ -x $(PY) ] || "$$python" -m venv $(VENV); }
@@ -42,6 +42,9 @@ eval: $(READY)  ## small bugs solved by your model (OPENAI_API_KEY ...), or by t
 
 sweep: $(READY)  ## kill host, worker or both after every point of a session's life; hours (SWEEP="--sample 50": some)
 	@$(PY) -m tests.sweep $(SWEEP)
+
+conformance: $(READY)  ## Microsoft's own Durable Task tests on this hub and host (CHECKOUT=clone of microsoft/durabletask-python)
+	@$(PY) -m tests.conformance $(CHECKOUT)
 
 record: $(READY)  ## record sessions anew for the replay gate: CONTRIBUTING.md says when one may
 	@$(PY) -m tests.replay.record

@@ -180,7 +180,7 @@ class Management:
 
     async def _get_entity(self, request: Request, query: _Query) -> Response:
         entity = await self.client.get_entity(EntityInstanceId(**request.path_params))
-        if entity is None or not entity.get_state():  # a deleted one has no state
+        if entity is None:
             raise HTTPException(404, "There is no such entity.")
         return JSONResponse(entity.get_typed_state())
 

@@ -73,7 +73,8 @@ def history(read: Read, request: pb.StreamInstanceHistoryRequest) -> list[pb.His
 
 
 def get_entity(read: Read, request: pb.GetEntityRequest) -> pb.GetEntityResponse:
-    for row in read(f"{ENTITY} WHERE id = ?", (request.instanceId,)):
+    """As Azure answers: one without a state, such as a deleted one that still has a lock, is not there."""
+    for row in read(f"{ENTITY} WHERE id = ? AND state IS NOT NULL", (request.instanceId,)):
         return pb.GetEntityResponse(exists=True, entity=_entity(row, request.includeState))
     return pb.GetEntityResponse(exists=False)
 

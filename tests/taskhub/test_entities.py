@@ -51,7 +51,6 @@ def lock(ctx: OrchestrationContext, keys: list[str]) -> Steps:
 
 
 def value(rig: Rig, key: str) -> int | None:
-    """Its state; 0 for one that has none yet, None for one that does not exist."""
     found = rig.client.get_entity(counter(key))
     return found and int(found.get_state() or 0)
 
@@ -107,7 +106,7 @@ def test_a_lock_holds_back_what_others_send_later(rig: Rig) -> None:
     rig.work(entities=[Counter])
     eventually(lambda: holds(rig, id))
     rig.output(rig.start(call, ["c", "add", 1]))
-    assert (value(rig, "a"), value(rig, "b")) == (1, 0)
+    assert (value(rig, "a"), value(rig, "b")) == (1, None)
     found = rig.stub.GetEntity(pb.GetEntityRequest(instanceId=str(counter("a")))).entity
     assert (found.lockedBy.value, found.backlogQueueSize) == (id, 1)
     rig.send(id)
@@ -164,6 +163,7 @@ def test_entities_are_queried_in_pages_and_cleaned(rig: Rig) -> None:
 
     assert keys() == keys(page_size=2) == "bcdef"
     assert keys(include_transient=True, page_size=1) == "abcdef"
+    assert rig.client.get_entity(counter("a")) is None
     assert (keys(instance_id_starts_with="@counter@c"), keys(instance_id_starts_with="@count_r")) == ("c", "")
     assert (keys(last_modified_from=middle), keys(last_modified_to=middle)) == ("f", "bcde")
     (bare,) = rig.client.get_all_entities(EntityQuery(instance_id_starts_with="@counter@b", include_state=False))
