@@ -32,7 +32,7 @@ from worker.model import ModelServer
 from worker.outputs import Outputs
 from worker.reports import Reports
 from worker.sandbox import Sandbox, choose, programs_folder
-from worker.tools import OWN, Toolset, Workbench
+from worker.tools import OWN, Toolset, Workbench, repository
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ async def _work(data: MachineSpec, folder: Path, secrets: Secrets, programs: Out
             spare=spare,
         ).prepared()
         spare.prepare(bench.setting(folder))
+        await repository.unlock(bench)
         model = ModelServer(config.endpoint, config.session_id, plane.file)
         drafts = Drafts(plane.draft, secrets)
         reports = Reports(plane, log, config)

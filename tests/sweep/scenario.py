@@ -17,7 +17,7 @@ PATIENCE = 60.0
 LOOK = 0.2
 """Seconds between two looks."""
 _COMMIT = (
-    "!shell cd {{folder}} && rm -f .git/*.lock; git switch -c nightshift/{{session}}"
+    "!shell cd {{folder}}; git switch -c nightshift/{{session}}"
     " || git switch nightshift/{{session}};"
     " echo {0} > {0}.txt && git add {0}.txt && git commit -qm {0}; env"
 )

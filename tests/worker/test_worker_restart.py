@@ -91,6 +91,22 @@ async def test_killed_during_a_command_its_processes_end_and_the_model_is_told(
     assert report.usage[0].tokens == used(model)
 
 
+async def test_what_a_killed_git_had_locked_is_free_again(plane: ControlPlane, machine: Machine) -> None:
+    """It would have the next one believe that another still runs."""
+    once = machine.folder / "once"
+    locked = "acme/one/.git/index.lock two/.git/refs/heads/main.lock"
+    begin = f"git init -q acme/one; git init -q two; touch {locked} kept.lock {once}; sleep 1000"
+    turn = await plane.say(f"!shell [ -e {once} ] || {{ {begin}; }}; find . -name '*.lock'")
+    await machine.start()
+    await until(lambda: once.exists())
+    await machine.kill()
+    await machine.start()
+    await plane.answered(turn)
+    first, second = plane.of(ItemKind.TOOL_OUTPUT)
+    assert first.text.startswith("interrupted by a restart")
+    assert [line for line in second.text.splitlines() if line.endswith(".lock")] == ["./kept.lock"]
+
+
 async def test_killed_during_a_model_call(plane: ControlPlane, model: ScriptedModel, machine: Machine) -> None:
     model.faults += [None, Fault(hang=True)]
     turn = await plane.say("!shell echo once")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from nightshift.errors import ModelRetry
 from nightshift.models import Model
+from worker.process import Overrun
 from worker.tools import nearby, text
 from worker.tools.base import tool
 from worker.tools.github import NAME, on_github
@@ -19,7 +21,10 @@ from worker.tools.workbench import Workbench
 if TYPE_CHECKING:
     from github.Repository import Repository
 
+logger = logging.getLogger(__name__)
+
 SECONDS = 900
+UNLOCK_SECONDS = 30
 LARGE = 500_000
 """KiB, as GitHub says, from which on old file contents are fetched only when they are looked at."""
 CLONE = """\
@@ -31,10 +36,23 @@ git clone "$@" "$draft"
 mv -T "$draft" "$0"
 """
 """Into $0, moved there when it is whole: a restart may cut it short."""
+UNLOCK = "find . -maxdepth 3 -name .git -prune -exec find {} -type f -name '*.lock' -delete ';'"
 FORK = "fork"
 """The remote of that name is the fork that is pushed to."""
 FORK_SECONDS = 180
 """How long a new fork may take to appear. GitHub speaks of up to five minutes; most take seconds."""
+
+
+async def unlock(bench: Workbench) -> None:
+    """Remove what git, killed in the middle of a change, left locked. Only while no git runs: when a worker begins."""
+    if any(bench.workspace.iterdir()):
+        aside = bench.for_call(0, "", "unlock")
+        try:
+            if await aside.run("sh", "-c", UNLOCK, cwd=bench.workspace, seconds=UNLOCK_SECONDS):
+                logger.warning("git's locks: %s", text.read(aside.output_file()))
+        except Overrun as fault:  # the model reads of a lock that is left, and how to remove it
+            logger.warning("git's locks were not looked for to the end: %s", fault)
+        bench.outputs.remove(aside.output_file().name)
 
 
 class Clone(Model):
