@@ -48,6 +48,8 @@ async def asleep(world: World, id: str, found: Found) -> None:
 async def told(world: World, id: str, found: Found) -> None:
     """1, 2, 4, 5, 6, 8: what the log and the session say once everything is answered; and the work itself."""
     items, session = await _items(world, id), (await world.ask("GET", f"/api/sessions/{id}")).json()
+    conversation = "\n".join(it.model_dump_json(exclude_defaults=True) for it in items)
+    (world.folder / "items").write_text(conversation, "utf-8")  # for `--keep`: the session is deleted next
     found.must([it.seq for it in items] == list(range(1, len(items) + 1)), f"seq: {[it.seq for it in items]}")
     for name, count in Counter(it.id for it in items).items():
         found.must(count == 1, f"item {name} is there {count} times")
