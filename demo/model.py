@@ -28,7 +28,7 @@ from uuid import uuid4
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -111,7 +111,10 @@ class ScriptedModel:
         return JSONResponse({"object": "list", "data": models})
 
     async def _responses(self, request: Request) -> Response:
-        raw = await request.body()
+        try:
+            raw = await request.body()
+        except ClientDisconnect:  # its worker was killed
+            return Response(status_code=499)
         body: dict[str, Any] = json.loads(raw)
         fault = self.faults.popleft() if self.faults else None
         if fault and fault.hang:
