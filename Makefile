@@ -4,7 +4,7 @@ SHELL := bash
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
-# Many tests wait for processes, so two go side by side. What shares a file shares its servers.
+# Many tests wait for processes, so three go side by side. What shares a file shares its servers.
 TESTS := $(PY) -m pytest -n 3 --dist loadfile
 
 .DEFAULT_GOAL := help

@@ -39,7 +39,8 @@ async def run(plan: Plan, keep: Path | None = None) -> Outcome:
     """
     outcome, begun = Outcome(plan), time.monotonic()
     folder = keep / plan.name if keep else Path(tempfile.mkdtemp(prefix=f"sweep-{plan.name}-"))
-    shutil.rmtree(folder, ignore_errors=True)
+    if keep and folder.exists():
+        shutil.rmtree(folder)
     try:
         async with whole(plan, folder) as world:
             try:

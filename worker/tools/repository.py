@@ -36,7 +36,8 @@ git clone "$@" "$draft"
 mv -T "$draft" "$0"
 """
 """Into $0, moved there when it is whole: a restart may cut it short."""
-UNLOCK = "find . -maxdepth 3 -name .git -prune -exec find {} -type f -name '*.lock' -delete ';'"
+LOCKS = ("-type", "f", "-name", "*.lock", "-delete")
+UNLOCK = ("find", ".", "-maxdepth", "3", "-name", ".git", "-prune", "-exec", "find", "{}", *LOCKS, ";")
 FORK = "fork"
 """The remote of that name is the fork that is pushed to."""
 FORK_SECONDS = 180
@@ -48,7 +49,7 @@ async def unlock(bench: Workbench) -> None:
     if any(bench.workspace.iterdir()):
         aside = bench.for_call(0, "", "unlock")
         try:
-            if await aside.run("sh", "-c", UNLOCK, cwd=bench.workspace, seconds=UNLOCK_SECONDS):
+            if await aside.run(*UNLOCK, cwd=bench.workspace, seconds=UNLOCK_SECONDS):
                 logger.warning("git's locks: %s", text.read(aside.output_file()))
         except Overrun as fault:  # the model reads of a lock that is left, and how to remove it
             logger.warning("git's locks were not looked for to the end: %s", fault)
